@@ -1,0 +1,14 @@
+# Thin names for the commands of CONTRIBUTING.md.
+.PHONY: check test bench fuzz demo build
+build:
+	go build -trimpath -o bin/sallyport ./cmd/sallyport
+check:
+	./.ci/check
+test:
+	go test ./...
+bench: build
+	go run ./test/load/bench --sallyport bin/sallyport
+fuzz:
+	./.ci/fuzz 30s
+demo:
+	go run ./cmd/sallyport demo
