@@ -12,8 +12,9 @@ import (
 // Reader undoes an answer's codings as it arrives: whatever the sender flushed can be read without
 // waiting for more. At most limit bytes come out; limit 0 means no bound on the whole (a stream),
 // the memory is bounded either way. Errors of Reader and of Read are *gate.Problem, 502
-// CodeUpstreamInvalid, except an error of r itself, which comes back as it is. Close gives the
-// decoder back and does not close r; call it when no Read is running.
+// CodeUpstreamInvalid, except an error of r itself, which comes back as it is. The decoder
+// is given back at the end, at an error, or by Close, which does not close r and must not run
+// beside a Read.
 func Reader(encoding string, r io.Reader, limit int64) (io.ReadCloser, error) {
 	list, err := codings(encoding)
 	if err != nil {
@@ -75,7 +76,9 @@ func (s *stream) Read(p []byte) (int, error) {
 	default:
 		err = invalid("The provider's answer does not match its Content-Encoding.")
 	}
-	s.err = err
+	if s.err = err; err != nil {
+		s.release()
+	}
 	return n, err
 }
 
@@ -83,11 +86,15 @@ func (s *stream) Close() error {
 	if s.err == nil {
 		s.err = errors.New("decode: read after Close")
 	}
+	s.release()
+	return nil
+}
+
+func (s *stream) release() {
 	for _, l := range s.layers {
 		l.release()
 	}
 	s.layers = nil
-	return nil
 }
 
 // lazy opens its layer at the first Read, because opening reads the header and may wait for it.
@@ -105,6 +112,11 @@ func (l *lazy) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	if !l.opened {
+		// No coding encodes to nothing, though zstd's decoder takes it for no frames at all.
+		if _, err := l.in.Peek(1); err != nil {
+			l.failed = true
+			return 0, corrupt(err)
+		}
 		d, err := open(l.name, l.in)
 		if err != nil {
 			l.failed = true

@@ -1,6 +1,7 @@
 package headguard
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -23,11 +24,11 @@ func (l listener) Accept() (net.Conn, error) {
 
 var errUnseen = errors.New("the request head was not seen on the wire")
 
-// Check judges the request that r came from. A handler calls it once for every request, first. The
+// Check judges the head that r was read from; ctx is r's own. A handler calls it once for every request, first. The
 // error is a *gate.Problem, 400 CodeAmbiguous; the answer to it must carry "Connection: close".
 // Reason says more, for the record. A request of an HTTP/1 connection that Listen did not wrap is
 // refused.
-func Check(r *http.Request) error {
+func Check(ctx context.Context, r *http.Request) error {
 	if r.ProtoMajor >= 2 {
 		// x/net has refused connection-specific headers and Content-Length lies (RFC 9113 section 8.2).
 		// net/http hands "PRI * HTTP/2.0" sent to an HTTP/1 server to the handler.
@@ -36,7 +37,7 @@ func Check(r *http.Request) error {
 		}
 		return nil
 	}
-	c, ok := r.Context().Value(connKey{}).(wrapped)
+	c, ok := ctx.Value(connKey{}).(wrapped)
 	if !ok {
 		return refused(errUnseen)
 	}
@@ -62,4 +63,3 @@ func refused(err error) error {
 	return &Refusal{&gate.Problem{Status: http.StatusBadRequest, Code: gate.CodeAmbiguous,
 		Message: "The request head can be read in more than one way: " + err.Error() + "."}, err}
 }
-
