@@ -1,0 +1,131 @@
+// Package config is the whole configuration of Sallyport as one struct, read strictly from one
+// YAML file. Default is a working configuration; a file only says what differs from it. Nothing
+// in a Config is a secret: secrets are named by reference and resolved by whoever uses them.
+package config
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sallyport.dev/sallyport/internal/secret"
+)
+
+// Config is the effective configuration. The yaml names are the public interface.
+type Config struct {
+	Listen Listen `yaml:"listen"`
+	// DataDir holds the key store, the record and generated secrets; made 0700. Default:
+	// $XDG_STATE_HOME/sallyport, or ~/.local/state/sallyport.
+	DataDir string  `yaml:"data_dir"`
+	IAM     IAM     `yaml:"iam"`
+	Inspect Inspect `yaml:"inspect"`
+	Watch   Watch   `yaml:"watch"`
+	Proxy   Proxy   `yaml:"proxy"`
+	Audit   Audit   `yaml:"audit"`
+	// Console is reserved: an empty mapping is accepted, nothing else yet.
+	Console Console `yaml:"console"`
+}
+
+// Listen is where callers reach the data plane.
+type Listen struct {
+	// Address is host:port. An empty host listens on every interface.
+	Address string `yaml:"address"`
+	// TLS is nil for plain HTTP.
+	TLS *TLS `yaml:"tls"`
+	// H2C accepts HTTP/2 without TLS (RFC 9113 section 3.3, prior knowledge).
+	H2C bool `yaml:"h2c"`
+}
+
+// TLS names the PEM files of the listener's certificate chain and private key.
+type TLS struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// Identity modes.
+const (
+	IAMPassthrough = "passthrough" // the caller's own provider credential goes on; it is known by a keyed hash
+	IAMKeys        = "keys"        // callers hold Sallyport keys; the provider credential is injected
+)
+
+// IAM is who may call.
+type IAM struct {
+	Mode string `yaml:"mode"`
+	// Pepper keys the hashes of API keys at rest. Nil: generated in the data directory.
+	Pepper *secret.Ref `yaml:"pepper"`
+	// TrustedProxies are the peers whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+}
+
+// Watch is what the gateway says about itself.
+type Watch struct {
+	Log Log `yaml:"log"`
+}
+
+// Log is the operator's log on standard error.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn, error
+	Format string `yaml:"format"` // text, json
+}
+
+// Audit modes and kinds of kept content.
+const (
+	AuditDurable    = "durable"     // nothing leaves before its record is on disk
+	AuditBestEffort = "best_effort" // the record is written behind the calls; gaps are possible and counted
+
+	ContentNone     = "none"
+	ContentHashed   = "hashed"
+	ContentRedacted = "redacted"
+	ContentFull     = "full"
+)
+
+// Audit is the record.
+type Audit struct {
+	Mode         string     `yaml:"mode"`
+	Content      string     `yaml:"content"`
+	SegmentBytes Size       `yaml:"segment_bytes"` // a log file is closed at this size
+	Checkpoint   Checkpoint `yaml:"checkpoint"`
+}
+
+// Checkpoint is how often the record's head is signed, and where copies of it go. A copy kept
+// elsewhere is what makes cutting off the log's end visible.
+type Checkpoint struct {
+	Every    int           `yaml:"every"`    // records
+	Interval time.Duration `yaml:"interval"` // at the latest after
+	File     string        `yaml:"file"`     // appended to; empty: none
+	Stdout   bool          `yaml:"stdout"`
+}
+
+// Console is reserved.
+type Console struct{}
+
+// Default is the configuration without a file: data plane on 127.0.0.1:8080, OpenAI and Anthropic
+// at their public addresses, the caller's credential passed through, attacks blocked, every call
+// recorded durably. DataDir is empty where the environment names no home directory.
+func Default() *Config {
+	return &Config{
+		Listen:  Listen{Address: "127.0.0.1:8080", H2C: true},
+		DataDir: defaultDataDir(),
+		IAM:     IAM{Mode: IAMPassthrough},
+		Inspect: defaultInspect(),
+		Watch:   Watch{Log: Log{Level: "info", Format: "text"}},
+		Proxy:   defaultProxy(),
+		Audit: Audit{
+			Mode: AuditDurable, Content: ContentHashed, SegmentBytes: 64 << 20,
+			Checkpoint: Checkpoint{Every: 1000, Interval: 30 * time.Second},
+		},
+	}
+}
+
+// defaultDataDir follows the XDG Base Directory specification: a relative path in the variable is
+// to be ignored.
+func defaultDataDir() string {
+	if d := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(d) {
+		return filepath.Join(d, "sallyport")
+	}
+	if h, err := os.UserHomeDir(); err == nil && filepath.IsAbs(h) {
+		return filepath.Join(h, ".local", "state", "sallyport")
+	}
+	return ""
+}

@@ -1,0 +1,60 @@
+package config
+
+import (
+	"time"
+
+	"sallyport.dev/sallyport/internal/gate"
+)
+
+// Inspection modes.
+const (
+	ModeMonitor       = "monitor"        // nothing is stopped; the record says what would have been
+	ModeEnforce       = "enforce"        // the policy acts
+	ModeEnforceStrict = "enforce_strict" // and a learned detector that cannot answer closes
+)
+
+// Inspect is what is looked for and what is done about it.
+type Inspect struct {
+	Mode string `yaml:"mode"`
+	// Policy overrides the built-in policy; the first rule that matches a finding decides.
+	Policy []PolicyRule `yaml:"policy"`
+	Stream HoldBack     `yaml:"stream"`
+	// CacheBytes bounds the cache of verdicts of texts seen before. 0: no cache.
+	CacheBytes Size  `yaml:"cache_bytes"`
+	Rules      Rules `yaml:"rules"`
+}
+
+// PolicyRule says what to do about the findings that every given condition fits. A condition that
+// is not given fits everything. Upstream, Model, Endpoint and Key are patterns in which * stands
+// for any run of characters.
+type PolicyRule struct {
+	Category  *gate.Category  `yaml:"category"`
+	Channel   *gate.Channel   `yaml:"channel"`
+	Direction *gate.Direction `yaml:"direction"`
+	Upstream  string          `yaml:"upstream"`
+	Model     string          `yaml:"model"`
+	Endpoint  string          `yaml:"endpoint"`
+	Key       string          `yaml:"key"` // id of a key, or of a passed-through credential
+	Action    gate.Action     `yaml:"action"`
+}
+
+// HoldBack bounds how much of a streamed answer waits for its verdict.
+type HoldBack struct {
+	HoldTime  time.Duration `yaml:"hold_time"`
+	HoldBytes Size          `yaml:"hold_bytes"`
+}
+
+// Rules adds to and takes from the built-in rules.
+type Rules struct {
+	Files    []string `yaml:"files"`    // rule files in Sallyport's format
+	Gitleaks []string `yaml:"gitleaks"` // rule files in the format of gitleaks
+	Disable  []string `yaml:"disable"`  // ids of rules that do not run
+}
+
+func defaultInspect() Inspect {
+	return Inspect{
+		Mode:       ModeEnforce,
+		Stream:     HoldBack{HoldTime: 5 * time.Second, HoldBytes: 256 << 10},
+		CacheBytes: 8 << 20,
+	}
+}
