@@ -51,9 +51,11 @@ type Conn struct {
 	tail  int   // bytes of trailers so far
 	buf   []byte
 
-	mu    sync.Mutex
-	heads []head
-	bad   error
+	mu   sync.Mutex
+	seen head   // the next head to be judged; its line is empty when there is none
+	more []head // those behind it, of a client that sends ahead
+	bad  error
+	off  bool // a request was served that was not seen; nothing passes any more
 }
 
 func newConn(c net.Conn) *Conn { return &Conn{Conn: c, first: true} }
@@ -97,46 +99,53 @@ func (c *Conn) follow(p []byte) {
 
 // head takes what p has of the current head and returns the rest.
 func (c *Conn) head(p []byte) []byte {
-	var whole, rest []byte
 	if len(c.buf) == 0 {
-		end := endOfHead(p, 0)
-		if end < 0 && len(p) < MaxHead && p[0] != '\r' && p[0] != '\n' {
-			c.buf = append(takeBuffer(), p...)
-			return nil
+		// Mostly the head comes whole, and then nothing is copied.
+		if h := parse(p); h.err == nil {
+			c.accept(h)
+			return p[h.end:]
 		}
-		if end < 0 {
-			end = len(p)
-		}
-		whole, rest = p[:end], p[end:]
-	} else {
-		old := len(c.buf)
-		c.buf = append(c.buf, p...)
-		end := endOfHead(c.buf, max(0, old-3))
-		if end < 0 && len(c.buf) < MaxHead {
-			return nil
-		}
-		if end < 0 {
-			c.drop()
-			c.refuse(errTooLong)
-			return nil
-		}
-		whole, rest = c.buf[:end], p[end-old:]
+		c.buf = takeBuffer()
 	}
-	if c.first && len(whole) >= 18 && string(whole[:18]) == preface[:18] {
+	old := len(c.buf)
+	c.buf = append(c.buf, p...)
+	end := endOfHead(c.buf, max(0, old-3))
+	if end < 0 && c.buf[0] != '\r' && c.buf[0] != '\n' {
+		if len(c.buf) < MaxHead {
+			return nil
+		}
+		c.drop()
+		c.refuse(errTooLong)
+		return nil
+	}
+	if end < 0 {
+		end = len(c.buf)
+	}
+	whole, rest := c.buf[:end], p[end-old:]
+	if c.first && string(whole) == preface[:18] {
 		c.drop()
 		c.state = foreign
 		return nil
 	}
-	c.first = false
 	h := parse(whole)
 	c.drop()
 	if h.err != nil {
 		c.refuse(h.err)
 		return nil
 	}
-	if !h.optionsServer {
+	c.accept(h)
+	return rest
+}
+
+func (c *Conn) accept(h head) {
+	c.first = false
+	if h.line != forServer {
 		c.mu.Lock()
-		c.heads = append(c.heads, h)
+		if c.seen.line == "" {
+			c.seen = h
+		} else {
+			c.more = append(c.more, h)
+		}
 		c.mu.Unlock()
 	}
 	switch {
@@ -145,7 +154,6 @@ func (c *Conn) head(p []byte) []byte {
 	case h.length > 0:
 		c.state, c.left = inBody, h.length
 	}
-	return rest
 }
 
 func (c *Conn) beginChunk() {
@@ -243,22 +251,22 @@ func (c *Conn) refuse(err error) {
 func (c *Conn) take(method, target string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.heads) == 0 {
-		if c.bad != nil {
-			return c.bad
-		}
+	if c.off {
 		return errUnseen
 	}
-	h := c.heads[0]
-	if c.heads = c.heads[1:]; len(c.heads) == 0 {
-		c.heads = nil
+	h := c.seen
+	if c.seen = (head{}); len(c.more) > 0 {
+		c.seen, c.more = c.more[0], c.more[1:]
 	}
-	if h.method != method || h.target != target {
-		// Whatever was served is not what was seen; nothing after it can be trusted.
-		c.heads, c.bad = nil, errUnseen
+	switch {
+	case h.is(method, target):
+		return nil
+	case c.bad == nil || h.line != "":
+		// What was served is not what was seen; nothing after it can be trusted.
+		c.off = true
 		return errUnseen
 	}
-	return nil
+	return c.bad
 }
 
 func (c *Conn) drop() {

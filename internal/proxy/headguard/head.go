@@ -28,11 +28,15 @@ var (
 
 // head is what one request head says about itself.
 type head struct {
-	err           error
-	method        string
-	target        string
-	length        int64 // -1: chunked
-	optionsServer bool  // "OPTIONS *", which net/http answers without the handler
+	err    error
+	line   string // "METHOD target"
+	length int64  // of the body; -1: chunked
+	end    int    // of the head, blank line included
+}
+
+// is says whether the head is that of a request as net/http read it.
+func (h *head) is(method, target string) bool {
+	return len(h.line) == len(method)+1+len(target) && h.line[:len(method)] == method && h.line[len(method)] == ' ' && h.line[len(method)+1:] == target
 }
 
 // endOfHead finds where the head that b begins with ends, blank line included, or -1. It ends where
@@ -56,20 +60,11 @@ func endOfHead(b []byte, from int) int {
 	}
 }
 
-// parse reads a whole head strictly (RFC 9112).
+// parse reads the head that b begins with, strictly (RFC 9112). A head without its end is refused.
 func parse(b []byte) head {
 	var h head
 	if b[0] == '\r' || b[0] == '\n' {
 		h.err = errLeading
-		return h
-	}
-	if bytes.IndexByte(b, 0) >= 0 {
-		h.err = errNUL
-		return h
-	}
-	// With as many CRs as LFs, and a CR before each LF, no CR stands alone.
-	if bytes.Count(b, crByte) != bytes.Count(b, lfByte) {
-		h.err = errLineEnd
 		return h
 	}
 	line, rest, ok := cutLine(b)
@@ -77,7 +72,8 @@ func parse(b []byte) head {
 		h.err = errLineEnd
 		return h
 	}
-	if h.err = h.requestLine(line); h.err != nil {
+	var r requestLine
+	if h.err = r.read(line); h.err != nil {
 		return h
 	}
 	var f fields
@@ -93,9 +89,26 @@ func parse(b []byte) head {
 			return h
 		}
 	}
-	h.err = f.judge(&h)
+	h.end = len(b) - len(rest)
+	b = b[:h.end]
+	// Each LF follows a CR; with as many CRs as LFs, no CR stands alone.
+	switch {
+	case bytes.IndexByte(b, 0) >= 0:
+		h.err = errNUL
+	case bytes.Count(b, crByte) != bytes.Count(b, lfByte):
+		h.err = errLineEnd
+	default:
+		h.err = f.judge(r)
+	}
+	if h.length = f.length; f.transfers == 1 {
+		h.length = -1
+	}
+	h.line = string(line0(b, r))
 	return h
 }
+
+// line0 is the request line without its version.
+func line0(b []byte, r requestLine) []byte { return b[:len(r.method)+1+len(r.target)] }
 
 var crByte, lfByte = []byte{'\r'}, []byte{'\n'}
 
@@ -107,7 +120,9 @@ func cutLine(b []byte) (line, rest []byte, ok bool) {
 	return b[:i-1], b[i+1:], true
 }
 
-func (h *head) requestLine(line []byte) error {
+type requestLine struct{ method, target []byte }
+
+func (r *requestLine) read(line []byte) error {
 	i := bytes.IndexByte(line, ' ')
 	if i < 1 {
 		return errRequestLine
@@ -117,26 +132,27 @@ func (h *head) requestLine(line []byte) error {
 	if j < 1 {
 		return errRequestLine
 	}
-	if v := string(rest[j+1:]); v != "HTTP/1.1" && v != "HTTP/1.0" {
+	if v := rest[j+1:]; string(v) != "HTTP/1.1" && string(v) != "HTTP/1.0" {
 		return errRequestLine
 	}
-	h.method, h.target = string(line[:i]), string(rest[:j])
 	for _, c := range line {
 		if c < ' ' || c == 0x7f {
 			return errRequestLine
 		}
 	}
-	if h.method == "CONNECT" {
+	if r.method, r.target = line[:i], rest[:j]; string(r.method) == "CONNECT" {
 		return errConnect
 	}
-	h.optionsServer = h.target == "*" && h.method == "OPTIONS"
 	return nil
 }
+
+// forServer is the one request that net/http answers without the handler.
+const forServer = "OPTIONS *"
 
 // fields collects what the framing and routing headers say.
 type fields struct {
 	hosts, lengths, transfers int
-	host                      string
+	host                      []byte
 	length                    int64
 }
 
@@ -153,7 +169,7 @@ func (f *fields) add(line []byte) error {
 	case 4:
 		if equalFold(name, "host") {
 			f.hosts++
-			f.host = string(trim(value))
+			f.host = trim(value)
 		}
 	case 6:
 		if equalFold(name, "expect") && !equalFold(trim(value), "100-continue") {
@@ -194,7 +210,7 @@ func (f *fields) setLength(v []byte) error {
 	return nil
 }
 
-func (f *fields) judge(h *head) error {
+func (f *fields) judge(r requestLine) error {
 	switch {
 	case f.hosts != 1:
 		return errHost
@@ -205,27 +221,26 @@ func (f *fields) judge(h *head) error {
 	case f.lengths > 0 && f.transfers > 0:
 		return errBoth
 	}
-	h.length = f.length
-	if f.transfers == 1 {
-		h.length = -1
-	}
-	if h.target[0] == '/' || h.optionsServer {
+	if r.target[0] == '/' {
 		return nil
 	}
 	// Absolute form (RFC 9112 section 3.2.2): the authority must be the Host.
+	target := string(r.target)
 	var rest string
 	switch {
-	case len(h.target) > 7 && strings.EqualFold(h.target[:7], "http://"):
-		rest = h.target[7:]
-	case len(h.target) > 8 && strings.EqualFold(h.target[:8], "https://"):
-		rest = h.target[8:]
+	case target == "*" && string(r.method) == "OPTIONS":
+		return nil
+	case len(target) > 7 && strings.EqualFold(target[:7], "http://"):
+		rest = target[7:]
+	case len(target) > 8 && strings.EqualFold(target[:8], "https://"):
+		rest = target[8:]
 	default:
 		return errRequestLine
 	}
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		rest = rest[:i]
 	}
-	if rest == "" || !strings.EqualFold(rest, f.host) {
+	if rest == "" || !strings.EqualFold(rest, string(f.host)) {
 		return errTarget
 	}
 	return nil
