@@ -1,0 +1,100 @@
+package iam
+
+import (
+	"context"
+	"net/http"
+
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/iam/apikey"
+)
+
+// Principal kinds.
+const (
+	KindCredential = "credential"
+	KindKey        = "key"
+	KindAnonymous  = "anonymous"
+)
+
+var (
+	ambiguous = &gate.Problem{Status: http.StatusBadRequest, Code: gate.CodeAmbiguous, Message: "The request carries more than one credential. Send one, in one header."}
+	noKey     = &gate.Problem{Status: http.StatusUnauthorized, Code: gate.CodeInvalidKey, Message: "No API key was given. Send a Sallyport key as you would send the provider's."}
+	badKey    = &gate.Problem{Status: http.StatusUnauthorized, Code: gate.CodeInvalidKey, Message: "The API key is not valid."}
+	badPlace  = &gate.Problem{Status: http.StatusForbidden, Code: gate.CodeDenied, Message: "The API key may not be used from this address."}
+)
+
+type authenticate struct{ m *IAM }
+
+func (authenticate) Name() string { return "authenticate" }
+
+func (a authenticate) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error) {
+	x.ClientAddr = clientAddr(x.ClientAddr, x.Header, a.m.trusted)
+	x.Principal = gate.Principal{Kind: KindAnonymous, ID: KindAnonymous}
+	d, err := a.identify(x)
+	if x.Record != nil {
+		x.Record.Principal, x.Record.ClientAddr = x.Principal, x.ClientAddr
+		x.Record.Principal.Grant = nil // the record tells who, not what they may
+	}
+	return d, err
+}
+
+func (a authenticate) identify(x *gate.Exchange) (gate.Decision, error) {
+	cred, ok := credential(x.Header)
+	if !ok {
+		return deny(ambiguous, "more than one credential"), nil
+	}
+	if a.m.mode == ModePassthrough {
+		if cred != "" {
+			x.Principal = gate.Principal{Kind: KindCredential, ID: a.m.hashKey.name(cred)}
+		}
+		return gate.Decision{}, nil // without one the provider refuses
+	}
+	if cred == "" {
+		return deny(noKey, "no key"), nil
+	}
+	t, ok := apikey.Parse(cred)
+	if !ok {
+		return deny(badKey, "not a well-formed key"), nil
+	}
+	return a.byKey(x, t)
+}
+
+// byKey does the same work for an unknown id as for a wrong secret: one lookup, one HMAC, two
+// comparisons. What is wrong with a key that is otherwise right, only its holder learns.
+func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, error) {
+	now := a.m.now()
+	e, err := a.m.ring.find(t.ID, now)
+	if err != nil {
+		return gate.Decision{}, err
+	}
+	known := e != nil
+	if !known {
+		e = nobody
+	}
+	k := &e.key
+	sum := a.m.hasher.Sum(t)
+	current, previous := sum.Equal(k.Current), sum.Equal(k.Previous)
+	if !known || (!current && !previous) {
+		return deny(badKey, "unknown key or wrong secret"), nil
+	}
+	x.Principal = gate.Principal{Kind: KindKey, ID: k.ID, Name: k.Name, Grant: k}
+	switch {
+	case !current && !now.Before(k.PreviousUntil):
+		return deny(badKey, "secret was rotated away"), nil
+	case k.Status(now) != "active":
+		return deny(badKey, "key is "+k.Status(now)), nil
+	case len(k.CIDRs) > 0 && !contains(k.CIDRs, x.ClientAddr):
+		return deny(badPlace, "address outside the key's ranges"), nil
+	}
+	e.note(now)
+	return gate.Decision{}, nil
+}
+
+// nobody stands in for a key that does not exist. Its hashes are those of no secret; it is refused
+// by name, whatever the comparison says.
+var nobody = &entry{}
+
+// deny gives each call a problem of its own, since others may add to it.
+func deny(p *gate.Problem, reason string) gate.Decision {
+	own := *p
+	return gate.Deny(&own, reason)
+}

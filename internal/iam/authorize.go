@@ -1,0 +1,106 @@
+package iam
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"sallyport.dev/sallyport/internal/gate"
+)
+
+var (
+	notUpstream = &gate.Problem{Status: http.StatusForbidden, Code: gate.CodeDenied, Message: "The API key may not use this provider."}
+	notEndpoint = &gate.Problem{Status: http.StatusForbidden, Code: gate.CodeDenied, Message: "The API key may not use this endpoint."}
+	notModel    = &gate.Problem{Status: http.StatusForbidden, Code: gate.CodeDenied, Message: "The API key may not use this model.", Param: "model"}
+	noModel     = &gate.Problem{Status: http.StatusForbidden, Code: gate.CodeDenied, Message: "The API key may use certain models only, and this request does not say which it uses.", Param: "model"}
+)
+
+type authorize struct{ m *IAM }
+
+func (authorize) Name() string { return "authorize" }
+
+// Admit checks a key's scopes. A passed-through credential has none: the provider decides.
+//
+// A key whose models are restricted may make calls that name no model only where none can be
+// used: a plain read or delete without a body (GET, HEAD, DELETE), and the upload of a file. A
+// batch, a run or an unknown body could use any model, so it is refused.
+func (a authorize) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error) {
+	if a.m.mode != ModeKeys {
+		return gate.Decision{}, nil
+	}
+	k, ok := x.Principal.Grant.(*Key)
+	if !ok || k == nil {
+		return gate.Decision{}, gate.Fail(gate.FailIdentity, fmt.Errorf("iam: Authorize without Authenticate"))
+	}
+	s := &k.Scopes
+	switch {
+	case !anyMatch(s.Upstreams, x.Upstream):
+		return deny(notUpstream, "upstream outside the key's scope"), nil
+	case !anyMatch(s.Endpoints, x.Endpoint):
+		return deny(notEndpoint, "endpoint outside the key's scope"), nil
+	case unrestricted(s.Models):
+		return gate.Decision{}, nil
+	case x.Reading != nil && x.Reading.Model != "":
+		if !anyMatch(s.Models, x.Reading.Model) {
+			return deny(notModel, "model outside the key's scope"), nil
+		}
+	case !modelFree(x):
+		return deny(noModel, "no model named, and the key's models are restricted"), nil
+	}
+	return gate.Decision{}, nil
+}
+
+// modelFree says whether a call that names no model can use none.
+func modelFree(x *gate.Exchange) bool {
+	switch x.Method {
+	case http.MethodGet, http.MethodHead, http.MethodDelete:
+		return len(x.Body) == 0 && len(x.Header["Upgrade"]) == 0 && len(x.Header["Sec-Websocket-Key"]) == 0 &&
+			x.Header.Get(":protocol") == ""
+	case http.MethodPost:
+		return x.Endpoint == "files" || strings.HasPrefix(x.Endpoint, "files.") ||
+			x.Endpoint == "uploads" || strings.HasPrefix(x.Endpoint, "uploads.")
+	}
+	return false
+}
+
+func unrestricted(patterns []string) bool {
+	for _, p := range patterns {
+		if p == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+func anyMatch(patterns []string, s string) bool {
+	for _, p := range patterns {
+		if match(p, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// match says whether s fits pattern, in which * stands for any run of bytes, none included. Case
+// counts. It takes at most len(pattern)*len(s) steps.
+func match(pattern, s string) bool {
+	p, i := 0, 0
+	star, from := -1, 0
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, from = p, i
+			p++
+		case p < len(pattern) && pattern[p] == s[i]:
+			p++
+			i++
+		case star >= 0:
+			from++
+			p, i = star+1, from
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}

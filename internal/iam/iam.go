@@ -1,0 +1,156 @@
+package iam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/iam/apikey"
+	"sallyport.dev/sallyport/internal/secret"
+)
+
+// Modes.
+const (
+	ModePassthrough = "passthrough"
+	ModeKeys        = "keys"
+)
+
+// How the snapshot of keys is kept fresh.
+const (
+	// PollEvery is how often the store is asked whether keys changed.
+	PollEvery = 500 * time.Millisecond
+	// MaxAge is how long keys are served from memory while the store does not answer; after that
+	// every call fails with gate.FailIdentity, because a revocation could be missed.
+	MaxAge = 30 * time.Second
+	// pollTimeout bounds one question to the store.
+	pollTimeout = 5 * time.Second
+)
+
+// Options makes an IAM.
+type Options struct {
+	Mode string // ModePassthrough or ModeKeys
+	// Pepper is the one the keys were made under. Keys mode only.
+	Pepper secret.String
+	// HashKey keys the hash by which passed-through credentials are known; at least 16 bytes, kept
+	// between runs so that a credential keeps its name. Passthrough mode only.
+	HashKey []byte
+	// Keys is where keys come from. Keys mode only. If it is a UseRecorder too, it is told about use.
+	Keys KeyReader
+	// TrustedProxies are the peers whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+	// Fault, when set, is told when the store does not answer and when it answers again (nil).
+	Fault func(error)
+}
+
+// IAM knows callers. It is safe for concurrent use.
+type IAM struct {
+	mode    string
+	hashKey *credentialHasher
+	hasher  *apikey.Hasher
+	ring    *keyring
+	trusted []netip.Prefix
+	now     func() time.Time
+	fault   func(error)
+}
+
+// New in keys mode reads all keys once, so that a gateway that cannot check credentials does not
+// start. Run keeps them fresh.
+func New(o Options) (*IAM, error) {
+	m := &IAM{mode: o.Mode, trusted: o.TrustedProxies, now: o.Now, fault: o.Fault}
+	if m.now == nil {
+		m.now = time.Now
+	}
+	if m.fault == nil {
+		m.fault = func(error) {}
+	}
+	switch o.Mode {
+	case ModePassthrough:
+		if len(o.HashKey) < 16 {
+			return nil, errors.New("iam: the hash key has fewer than 16 bytes")
+		}
+		m.hashKey = newCredentialHasher(o.HashKey)
+	case ModeKeys:
+		if o.Keys == nil {
+			return nil, errors.New("iam: keys mode without a key store")
+		}
+		h, err := apikey.NewHasher(o.Pepper)
+		if err != nil {
+			return nil, fmt.Errorf("iam: %w", err)
+		}
+		m.hasher, m.ring = h, newKeyring(o.Keys, m.now)
+		if err := m.Refresh(context.Background()); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, fmt.Errorf("iam: unknown mode %q; expected %s or %s", o.Mode, ModePassthrough, ModeKeys)
+	}
+	return m, nil
+}
+
+// Refresh asks the store once and takes what changed. Run does so by itself.
+func (m *IAM) Refresh(ctx context.Context) error {
+	if m.ring == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	return m.ring.refresh(ctx)
+}
+
+// Run keeps the keys fresh until ctx ends, then writes what is left to note about use. In
+// passthrough mode it only waits.
+func (m *IAM) Run(ctx context.Context) {
+	if m.ring == nil {
+		<-ctx.Done()
+		return
+	}
+	poll, use := time.NewTicker(PollEvery), time.NewTicker(flushEvery)
+	defer poll.Stop()
+	defer use.Stop()
+	failing := false
+	for {
+		select {
+		case <-poll.C:
+			err := m.Refresh(ctx)
+			if ctx.Err() == nil && (err != nil) != failing {
+				failing = err != nil
+				m.fault(err)
+			}
+		case <-use.C:
+			m.flush(ctx)
+		case <-ctx.Done():
+			m.flush(context.WithoutCancel(ctx))
+			return
+		}
+	}
+}
+
+func (m *IAM) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	if err := m.ring.flushUse(ctx); err != nil {
+		m.fault(err)
+	}
+}
+
+// Authenticate is the stage that finds out who calls. It reads headers and the address only, so
+// it can run before a body is read. It sets Principal and ClientAddr of the exchange and of its record.
+func (m *IAM) Authenticate() gate.Stage { return authenticate{m} }
+
+// Authorize is the stage that decides whether the caller may make this call. It needs the body to
+// have been read, for the model.
+func (m *IAM) Authorize() gate.Stage { return authorize{m} }
+
+// CredentialHeaders lists the headers, in canonical form, that may hold a Sallyport key and must
+// not leave the gateway. In passthrough mode there are none: the credential is the provider's.
+func (m *IAM) CredentialHeaders() []string {
+	if m.mode != ModeKeys {
+		return nil
+	}
+	return append([]string(nil), credentialHeaders[:]...)
+}

@@ -1,0 +1,128 @@
+package iam
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sallyport.dev/sallyport/internal/gate"
+)
+
+// flushEvery is how often times of use are written; useGrain is how coarse they are.
+const (
+	flushEvery = time.Minute
+	useGrain   = time.Hour
+)
+
+// entry is one key in memory. The key never changes; only the time of use does, once an hour.
+type entry struct {
+	key  Key
+	used *atomic.Int64 // Unix seconds, a multiple of useGrain; shared by successive snapshots
+}
+
+// snapshot is all keys as they were at one version. It never changes.
+type snapshot struct {
+	version int64
+	byID    map[string]*entry
+	checked time.Time // when the store last said that this is how things are
+}
+
+// keyring serves keys from memory. find takes no lock: it loads one pointer.
+type keyring struct {
+	store KeyReader
+	now   func() time.Time
+	snap  atomic.Pointer[snapshot]
+
+	mu      sync.Mutex       // one refresh or flush at a time; never taken by find
+	written map[string]int64 // times of use that the store has
+}
+
+func newKeyring(s KeyReader, now func() time.Time) *keyring {
+	return &keyring{store: s, now: now, written: map[string]int64{}}
+}
+
+// find looks a key up. The error is a gate.Fault when what is in memory is too old to be trusted.
+func (r *keyring) find(id string, now time.Time) (*entry, error) {
+	s := r.snap.Load()
+	if s == nil {
+		return nil, gate.Fail(gate.FailIdentity, fmt.Errorf("iam: no keys were read yet"))
+	}
+	if age := now.Sub(s.checked); age > MaxAge {
+		return nil, gate.Fail(gate.FailIdentity, fmt.Errorf("iam: the key store has not answered for %v", age.Round(time.Second)))
+	}
+	return s.byID[id], nil
+}
+
+// refresh asks the store for its version, and for all keys when it is a new one.
+func (r *keyring) refresh(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// The age counts from before the question: an answer that took long says how things were then.
+	asked, old := r.now(), r.snap.Load()
+	if old != nil {
+		v, err := r.store.Version(ctx)
+		if err != nil {
+			return fmt.Errorf("iam: reading the version of the key store: %w", err)
+		}
+		if v == old.version {
+			r.snap.Store(&snapshot{version: v, byID: old.byID, checked: asked})
+			return nil
+		}
+	}
+	keys, v, err := r.store.Keys(ctx)
+	if err != nil {
+		return fmt.Errorf("iam: reading the keys: %w", err)
+	}
+	next := &snapshot{version: v, byID: make(map[string]*entry, len(keys)), checked: asked}
+	for i := range keys {
+		e := &entry{key: keys[i]}
+		if old != nil && old.byID[e.key.ID] != nil {
+			e.used = old.byID[e.key.ID].used
+		} else {
+			e.used = new(atomic.Int64)
+			if !e.key.LastUsed.IsZero() {
+				e.used.Store(e.key.LastUsed.Unix())
+				r.written[e.key.ID] = e.key.LastUsed.Unix()
+			}
+		}
+		next.byID[e.key.ID] = e
+	}
+	r.snap.Store(next)
+	return nil
+}
+
+// note remembers that a key was used. It writes shared memory at most once an hour per key.
+func (e *entry) note(now time.Time) {
+	if t := now.Truncate(useGrain).Unix(); e.used.Load() < t {
+		e.used.Store(t)
+	}
+}
+
+// flushUse tells the store which keys were used, if it wants to know.
+func (r *keyring) flushUse(ctx context.Context) error {
+	rec, ok := r.store.(UseRecorder)
+	s := r.snap.Load()
+	if !ok || s == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := map[string]time.Time{}
+	for id, e := range s.byID {
+		if t := e.used.Load(); t > r.written[id] {
+			last[id] = time.Unix(t, 0).UTC()
+		}
+	}
+	if len(last) == 0 {
+		return nil
+	}
+	if err := rec.Used(ctx, last); err != nil {
+		return fmt.Errorf("iam: writing when keys were used: %w", err)
+	}
+	for id, t := range last {
+		r.written[id] = t.Unix()
+	}
+	return nil
+}
