@@ -77,7 +77,7 @@ func prefixes(re *syntax.Regexp) []literal {
 			for r := re.Rune[i]; r <= re.Rune[i+1]; r++ {
 				if p := plain(r); !seen[p] {
 					seen[p] = true
-					if len(out) == 12 {
+					if len(out) == 16 {
 						return []literal{{"", false}}
 					}
 					out = append(out, literal{string(p), true})

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -96,6 +97,7 @@ func Load(o Options) (*Engine, error) {
 
 func assemble(srcs []Source, without map[string]bool, warnings []string, version string) (*Engine, error) {
 	var rs []*rule
+	var bad []error
 	seen := map[string]bool{}
 	for _, s := range srcs {
 		if seen[s.ID] {
@@ -107,7 +109,8 @@ func assemble(srcs []Source, without map[string]bool, warnings []string, version
 		}
 		r, err := compile(s)
 		if err != nil {
-			return nil, err
+			bad = append(bad, err)
+			continue
 		}
 		rs = append(rs, r)
 	}
@@ -115,6 +118,9 @@ func assemble(srcs []Source, without map[string]bool, warnings []string, version
 		if !seen[id] {
 			return nil, fmt.Errorf("rule %s: there is none to leave out", id)
 		}
+	}
+	if len(bad) > 0 {
+		return nil, errors.Join(bad...)
 	}
 	e := newEngine(rs, version)
 	e.warnings = warnings
@@ -183,6 +189,7 @@ func LoadGitleaks(r io.Reader) (rules []Source, warnings []string, err error) {
 
 // check runs every rule on its examples.
 func (e *Engine) check() error {
+	var bad []error
 	for i, r := range e.rules {
 		for k, want := range [][]string{r.src.Examples.Miss, r.src.Examples.Match} {
 			for n, x := range want {
@@ -192,12 +199,12 @@ func (e *Engine) check() error {
 					found = found || f.Rule == r.src.ID
 				}
 				if found != (k == 1) {
-					return fmt.Errorf("rule %s: example %s[%d] %q %s", r.src.ID, []string{"miss", "match"}[k], n, x, []string{"is found", "is not found"}[k])
+					bad = append(bad, fmt.Errorf("rule %s: example %s[%d] %q %s", r.src.ID, []string{"miss", "match"}[k], n, x, []string{"is found", "is not found"}[k]))
 				}
 			}
 		}
 	}
-	return nil
+	return errors.Join(bad...)
 }
 
 func (r *rule) anyChannel() gate.Channel {

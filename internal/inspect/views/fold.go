@@ -114,6 +114,9 @@ type waiting struct {
 // maxWaiting bounds the look-alike letters that wait for the word's script to show.
 const maxWaiting = 32
 
+// emojiStyle is the byte that U+FE0F would carry.
+const emojiStyle = 15
+
 // maxHidden bounds a hidden run that is read as one.
 const maxHidden = 1024
 
@@ -144,8 +147,8 @@ func (f *Folder) Settled() int {
 	if len(f.pend) > 0 {
 		n = f.pend[0].s
 	}
-	// A lone variation selector belongs to an emoji; from the second on the run may be a message.
-	if h := &f.hidden; len(h.Bytes) > 1 || len(h.Bytes) == 1 && h.Kind == "tags" {
+	// A lone U+FE0F belongs to an emoji and is not held; a run that it begins is one from the second on.
+	if h := &f.hidden; len(h.Bytes) > 1 || len(h.Bytes) == 1 && (h.Kind == "tags" || h.Bytes[0] != emojiStyle) {
 		n = min(n, h.Start)
 	}
 	return n
@@ -299,6 +302,8 @@ func (f *Folder) hide(name string, b byte, s, e int) {
 	}
 	if len(h.Bytes) == 0 {
 		h.Kind, h.Start = name, s
+	} else if len(h.Bytes) == 1 && name == "variation" && h.Bytes[0] == emojiStyle {
+		h.Start = s
 	}
 	h.Bytes = append(h.Bytes, b)
 	h.End = e
