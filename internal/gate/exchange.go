@@ -68,11 +68,12 @@ type Record struct {
 	Policy string // hash of the configuration that decided
 	Mode   string // enforce or monitor
 
-	Findings    []Finding
-	Uninspected []Uninspected
-	Decision    Decision // what was decided; in monitor mode see WouldBe
-	WouldBe     Action   // what enforce would have decided
-	Sanitized   bool     // bytes were changed by policy
+	Findings     []Finding
+	MoreFindings int // found beyond those that Findings names
+	Uninspected  []Uninspected
+	Decision     Decision // what was decided; in monitor mode see WouldBe
+	WouldBe      Action   // what enforce would have decided
+	Sanitized    bool     // bytes were changed by policy
 
 	Status  int // of the answer to the caller
 	Outcome Outcome

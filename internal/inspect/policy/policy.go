@@ -94,6 +94,10 @@ func check(r Rule) error {
 	return nil
 }
 
+// Base is the policy where nothing is known of the scope: rules that name an upstream, a model, an
+// endpoint or a key do not fit.
+func (p *Policy) Base() Table { return p.Resolve(Scope{}) }
+
 // Resolve works the policy out for one scope.
 func (p *Policy) Resolve(s Scope) Table {
 	if !p.scoped {

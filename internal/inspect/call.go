@@ -1,0 +1,126 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/inspect/finding"
+	"sallyport.dev/sallyport/internal/wire"
+)
+
+// maxRounds bounds how often a body is changed and read again before it is given up as one that
+// cannot be cleaned.
+const maxRounds = 3
+
+// call is the inspection of one body.
+type call struct {
+	in      *Inspector
+	x       *gate.Exchange
+	reader  finding.Reader
+	changed bool
+}
+
+func (in *Inspector) call(ctx context.Context, x *gate.Exchange, dir gate.Direction) *call {
+	return &call{in: in, x: x, reader: finding.Reader{
+		Find: in.find, Table: in.opt.Policy.Resolve(scope(x)), Direction: dir,
+		Halt: func() error {
+			if err := ctx.Err(); err != nil {
+				return gate.Fail(gate.FailDetector, fmt.Errorf("inspect %s: %w", dir, err))
+			}
+			return nil
+		},
+	}}
+}
+
+type reread func(wire.Route, wire.Dialect, []byte) (*gate.Reading, error)
+
+// decide reads, cleans where the policy says so, and decides. In monitor mode it goes the same way,
+// so that the record tells the truth about enforce, and lets the body through as it was.
+func (c *call) decide(r *gate.Reading, body []byte, again reread) (out []byte, d gate.Decision, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, d, err = nil, gate.Decision{}, recovered(p)
+		}
+	}()
+	fs, err := c.reader.Read(r.Segments)
+	if err != nil {
+		return nil, d, err
+	}
+	for i := range fs {
+		finding.Keep(c.x.Record, fs[i])
+	}
+	out, d, err = c.act(r, fs, body, again)
+	if err != nil {
+		return nil, gate.Decision{}, err
+	}
+	if rec := c.x.Record; rec != nil {
+		rec.WouldBe = max(rec.WouldBe, d.Verdict)
+	}
+	if c.in.opt.Mode == Monitor {
+		c.changed = false
+		if d.Verdict > gate.Flag {
+			d = gate.Decision{Verdict: gate.Flag, Reason: "monitor: would " + d.Verdict.String() + ": " + d.Reason}
+		}
+		return body, d, nil
+	}
+	if d.Denied() {
+		c.changed = false
+		return nil, d, nil
+	}
+	if c.changed && c.x.Record != nil {
+		c.x.Record.Sanitized = true
+	}
+	return out, d, nil
+}
+
+// act does what the worst finding asks for.
+func (c *call) act(r *gate.Reading, fs []gate.Finding, body []byte, again reread) ([]byte, gate.Decision, error) {
+	segs, first := r.Segments, finding.Worst(fs)
+	for range maxRounds {
+		w := finding.Worst(fs)
+		switch {
+		case w == nil || w.Action < gate.Sanitize:
+			return body, c.verdict(first), nil
+		case w.Action == gate.Block:
+			return nil, c.deny(w, "blocked"), nil
+		}
+		edits, stuck := finding.Plan(segs, fs)
+		if stuck != nil {
+			return nil, c.deny(stuck, "cannot be taken out where it stands"), nil
+		}
+		dialect := c.in.opt.Dialects[c.x.Dialect]
+		if dialect == nil {
+			return nil, c.deny(w, "no dialect to read the changed body"), nil
+		}
+		changed, err := finding.Splice(body, segs, edits)
+		if err != nil {
+			return nil, c.deny(w, "cannot be taken out of this body"), nil
+		}
+		body, c.changed = changed, true
+		next, err := again(dialect.Route(c.x.Method, c.x.Path), dialect, body)
+		if err != nil || len(next.Segments) == 0 {
+			return nil, c.deny(w, "the changed body cannot be read"), nil
+		}
+		segs = next.Segments
+		if fs, err = c.reader.Read(segs); err != nil {
+			return nil, gate.Decision{}, err
+		}
+	}
+	if w := finding.Worst(fs); w != nil && w.Action >= gate.Sanitize {
+		return nil, c.deny(w, "still there after being taken out"), nil
+	}
+	return body, c.verdict(first), nil
+}
+
+// verdict is the decision about a call that passes; w is its worst finding, if any.
+func (c *call) verdict(w *gate.Finding) gate.Decision {
+	if w == nil || w.Action == gate.Allow {
+		return gate.Decision{}
+	}
+	return gate.Decision{Verdict: w.Action, Reason: finding.Reason(w)}
+}
+
+func (c *call) deny(f *gate.Finding, why string) gate.Decision {
+	return gate.Deny(finding.Problem(f), finding.Reason(f)+": "+why)
+}
