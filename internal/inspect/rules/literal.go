@@ -31,8 +31,17 @@ func starts(re *syntax.Regexp) (list []string, ok bool) {
 		list = append(list, l.s)
 	}
 	list = shortest(list)
+	// Too many: shorter ones that stand for several.
+	for n := maxLiteral - 4; len(list) > 2*maxLiterals && n >= minLiteral+2; n -= 2 {
+		for i, s := range list {
+			if len(s) > n {
+				list[i] = cut(s, n)
+			}
+		}
+		list = shortest(list)
+	}
 	for _, s := range list {
-		if utf8.RuneCountInString(s) < minLiteral && (len(s) < minLiteral || s[0] < utf8.RuneSelf) {
+		if len(s) < minLiteral || utf8.RuneCountInString(s) < 2 {
 			return nil, false
 		}
 	}
@@ -143,6 +152,12 @@ func inexact(in []literal) []literal {
 func cross(a, b []literal) ([]literal, bool) {
 	var out []literal
 	seen := map[literal]bool{}
+	limit := maxLiterals
+	for _, x := range a {
+		if x.exact && len(x.s) <= minLiteral { // not distinctive yet
+			limit = 16 * maxLiterals
+		}
+	}
 	for _, x := range a {
 		if !x.exact || len(x.s) >= maxLiteral {
 			x.exact = false
@@ -159,7 +174,7 @@ func cross(a, b []literal) ([]literal, bool) {
 				out = append(out, l)
 			}
 		}
-		if len(out) > maxLiterals && len(out) > len(a) {
+		if len(out) > limit && len(out) > len(a) {
 			return inexact(a), false
 		}
 	}
