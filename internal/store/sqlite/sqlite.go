@@ -1,0 +1,88 @@
+// Package sqlite keeps what Sallyport must remember in one SQLite file, which several processes
+// of one machine may share: a gateway, and the commands that administer it.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	_ "modernc.org/sqlite" // the driver, SQLite compiled to Go: no C compiler is needed
+)
+
+// FileName is the name of the file in the data directory.
+const FileName = "sallyport.db"
+
+// DB is one open file. It is safe for concurrent use.
+type DB struct{ sql *sql.DB }
+
+// Open opens, and where needed makes and migrates, the file in dir. The directory is made 0700 and
+// the file 0600; a directory that others may write to is refused. A transaction is on disk when it
+// returns (WAL with synchronous=FULL). A file written by a newer release is refused.
+func Open(ctx context.Context, dir string) (*DB, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	path := filepath.Join(abs, FileName)
+	if err := prepare(abs, path); err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	q := url.Values{
+		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "trusted_schema(0)"},
+		// Every transaction of ours writes. To take the write lock first means to wait for it, where
+		// a later upgrade would fail.
+		"_txlock": {"immediate"},
+	}
+	dsn := (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	db.SetMaxOpenConns(4)
+	if err := migrate(ctx, db); err != nil {
+		return nil, errors.Join(fmt.Errorf("sqlite: %s: %w", path, err), db.Close())
+	}
+	return &DB{db}, nil
+}
+
+// Close waits for what is under way.
+func (d *DB) Close() error { return d.sql.Close() }
+
+// prepare makes the file itself, since SQLite would make it readable as far as the umask allows.
+// Its companions (-wal, -shm) take over the file's mode.
+func prepare(dir, path string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	st, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if st.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("directory %s can be written by others (mode %04o); run chmod 0700 on it", dir, st.Mode().Perm())
+	}
+	st, err = os.Lstat(path)
+	if err == nil && !st.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	if err == nil {
+		if st.Mode().Perm()&0o077 != 0 {
+			return os.Chmod(path, 0o600)
+		}
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}

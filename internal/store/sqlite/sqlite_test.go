@@ -1,0 +1,160 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/store/storetest"
+)
+
+func open(t *testing.T, dir string) *DB {
+	t.Helper()
+	db, err := Open(context.Background(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func TestKeys(t *testing.T) {
+	storetest.Keys(t, func(t *testing.T) func() iam.KeyStore {
+		dir := filepath.Join(t.TempDir(), "data ?#%é") // a path that a careless DSN would cut
+		return func() iam.KeyStore { return open(t, dir).Keys() }
+	})
+}
+
+func TestFilesAreForTheOwnerOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	db := open(t, dir)
+	if err := db.Keys().Insert(context.Background(), iam.Key{ID: "aaaaaaaaaaaa"}); err != nil {
+		t.Fatal(err)
+	}
+	if st, _ := os.Stat(dir); st.Mode().Perm() != 0o700 {
+		t.Errorf("directory %04o", st.Mode().Perm())
+	}
+	files, err := filepath.Glob(filepath.Join(dir, FileName+"*"))
+	if err != nil || len(files) < 2 { // the file and its log at least
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, f := range files {
+		if st, _ := os.Stat(f); st.Mode().Perm() != 0o600 {
+			t.Errorf("%s %04o", f, st.Mode().Perm())
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	ctx := context.Background()
+	for name, c := range map[string]struct {
+		make func(t *testing.T, dir string)
+		want string
+	}{
+		"a directory that others write to": {func(t *testing.T, dir string) { must(t, os.Chmod(dir, 0o777)) }, "can be written by others"},
+		"a link instead of the file":       {func(t *testing.T, dir string) { must(t, os.Symlink("/dev/null", filepath.Join(dir, FileName))) }, "not a regular file"},
+		"a file that is no database": {func(t *testing.T, dir string) {
+			must(t, os.WriteFile(filepath.Join(dir, FileName), []byte(strings.Repeat("not a database ", 100)), 0o600))
+		}, "not a database"},
+		"a newer schema": {func(t *testing.T, dir string) {
+			exec(t, dir, `INSERT INTO migrations VALUES (2, '0002_future.sql', 'x')`)
+		}, "newer release"},
+		"another migration under the same number": {func(t *testing.T, dir string) {
+			exec(t, dir, `UPDATE migrations SET id = 'x' WHERE number = 1`)
+		}, "not the one that the file was made with"},
+		"a gap in the migrations": {func(t *testing.T, dir string) {
+			exec(t, dir, `UPDATE migrations SET number = 3 WHERE number = 1`)
+		}, "gap"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			must(t, os.Chmod(dir, 0o700))
+			c.make(t, dir)
+			db, err := Open(ctx, dir)
+			if err == nil {
+				_ = db.Close()
+				t.Fatal("opened")
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestDamagedRowIsAnError(t *testing.T) {
+	ctx := context.Background()
+	for name, stmt := range map[string]string{
+		"scopes that are no JSON":     `UPDATE keys SET scopes = 'x'`,
+		"scopes with an unknown name": `UPDATE keys SET scopes = '{"upstreams":["*"],"tenants":[]}'`,
+		"scopes given twice":          `UPDATE keys SET scopes = '{"models":["a"],"models":["*"]}'`,
+		"a range that is none":        `UPDATE keys SET cidrs = '["10.0.0.0/99"]'`,
+		"an empty range":              `UPDATE keys SET cidrs = '[""]'`,
+		"no version":                  `DELETE FROM keys_version`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := open(t, t.TempDir())
+			must(t, db.Keys().Insert(ctx, iam.Key{ID: "aaaaaaaaaaaa"}))
+			if _, err := db.sql.Exec(stmt); err != nil {
+				t.Fatal(err)
+			}
+			if ks, _, err := db.Keys().Keys(ctx); err == nil {
+				t.Errorf("read %d keys", len(ks))
+			}
+		})
+	}
+}
+
+func TestMigrationsAreNumberedAndAtomic(t *testing.T) {
+	if _, err := loadMigrations(fstest.MapFS{"migrations/0002_x.sql": {Data: []byte("SELECT 1")}}); err == nil {
+		t.Error("a series that begins with 2 was accepted")
+	}
+	ms, err := loadMigrations(fstest.MapFS{
+		"migrations/0001_a.sql": {Data: []byte("CREATE TABLE a (x)")},
+		"migrations/0002_b.sql": {Data: []byte("CREATE TABLE b (x); SELECT * FROM nothing")},
+	})
+	must(t, err)
+	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "x.db"))
+	must(t, err)
+	defer db.Close()
+	if err := apply(context.Background(), db, ms); err == nil {
+		t.Fatal("a failing step passed")
+	}
+	var n int
+	must(t, db.QueryRow(`SELECT count(*) FROM sqlite_schema`).Scan(&n))
+	if n != 0 {
+		t.Errorf("%d objects are left of a failed migration", n)
+	}
+}
+
+func TestDurabilityPragmas(t *testing.T) {
+	db := open(t, t.TempDir())
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000"} {
+		var got string
+		must(t, db.sql.QueryRow("PRAGMA "+pragma).Scan(&got))
+		if got != want {
+			t.Errorf("%s = %s, want %s", pragma, got, want)
+		}
+	}
+}
+
+func exec(t *testing.T, dir, stmt string) {
+	t.Helper()
+	db := open(t, dir)
+	if _, err := db.sql.Exec(stmt); err != nil {
+		t.Fatal(err)
+	}
+	must(t, db.Close())
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
