@@ -93,7 +93,7 @@ func (c *call) act(r *gate.Reading, fs []gate.Finding, body []byte, again reread
 		if dialect == nil {
 			return nil, c.deny(w, "no dialect to read the changed body"), nil
 		}
-		changed, err := finding.Splice(body, segs, edits)
+		changed, err := wire.Splice(body, segs, edits)
 		if err != nil {
 			return nil, c.deny(w, "cannot be taken out of this body"), nil
 		}

@@ -5,6 +5,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/inspect/finding"
+	"sallyport.dev/sallyport/internal/wire"
 )
 
 // alone reads the texts of a frame that continue no lane: names, and the texts that are said again
@@ -88,7 +89,7 @@ func (s *Stream) outerPasses(r *finding.Reader, h *held, at gate.Place, edits []
 			here = append(here, e)
 		}
 	}
-	changed, err := finding.Splice(h.raw, h.segs, here)
+	changed, err := wire.Splice(h.raw, h.segs, here)
 	if err != nil {
 		return false
 	}

@@ -10,6 +10,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/inspect/finding"
+	"sallyport.dev/sallyport/internal/wire"
 )
 
 // maxLanes bounds how many texts one answer may have open at once.
@@ -191,7 +192,7 @@ func (s *Stream) release(h *held) bool {
 	}
 	raw := h.raw
 	if len(edits) > 0 {
-		changed, err := finding.Splice(raw, h.segs, edits)
+		changed, err := wire.Splice(raw, h.segs, edits)
 		if err != nil {
 			s.fault = gate.Fail(gate.FailAnswerScan, fmt.Errorf("edit frame: %w", err))
 			return false
