@@ -1,0 +1,126 @@
+// Package openai reads and speaks the OpenAI interfaces: chat completions, responses, completions,
+// assistants, files, audio, images, batches and the rest (OpenAI's OpenAPI document).
+package openai
+
+import (
+	"strings"
+
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/strictjson"
+	"sallyport.dev/sallyport/internal/wire"
+)
+
+// Dialect implements wire.Dialect.
+type Dialect struct{}
+
+// Name implements wire.Dialect.
+func (Dialect) Name() gate.Dialect { return gate.OpenAI }
+
+// families are the first path elements after /v1 that this release knows; what stands below one is
+// known with it.
+var families = wire.Names(`chat completions responses conversations embeddings moderations images audio files
+	uploads batches fine_tuning vector_stores assistants threads evals containers realtime live videos skills
+	chatkit agents environments sessions vaults decisions safety content_provenance_checks models organization projects edits engines`)
+
+// Route implements wire.Dialect.
+func (Dialect) Route(_, path string) wire.Route {
+	rest, ok := strings.CutPrefix(path, "/v1/")
+	if !ok {
+		return wire.Route{Endpoint: "unknown"}
+	}
+	e := strings.Split(strings.Trim(rest, "/"), "/")
+	if !families[e[0]] {
+		return wire.Route{Endpoint: "unknown"}
+	}
+	rt := wire.Route{Endpoint: e[0], Known: true}
+	switch e[0] {
+	case "chat":
+		rt.Endpoint = "chat.completions"
+		rt.Known = len(e) > 1 && e[1] == "completions"
+	case "audio", "images", "fine_tuning", "organization":
+		if len(e) > 1 {
+			rt.Endpoint += "." + e[1]
+		}
+	case "realtime", "live":
+		// Only making a client secret or a session is plain HTTP; calls are SDP and sockets.
+		rt.Realtime = len(e) < 2 || (e[1] != "client_secrets" && e[1] != "sessions" && e[1] != "transcription_sessions" && !(e[1] == "translations" && len(e) > 2))
+		if e[0] == "live" && len(e) > 3 {
+			rt.Realtime = rt.Realtime || e[3] == "attach" || e[3] == "fork"
+		}
+	}
+	if !rt.Known {
+		rt.Endpoint = "unknown"
+	}
+	return rt
+}
+
+// jsonless are the endpoints that take multipart or other bodies besides JSON.
+var jsonless = wire.Names("files uploads audio.transcriptions audio.translations audio.voices images.edits images.variations containers videos skills content_provenance_checks realtime live unknown")
+
+// ReadRequest implements wire.Dialect.
+func (Dialect) ReadRequest(rt wire.Route, contentType string, body []byte) (*gate.Reading, error) {
+	if len(body) == 0 {
+		return &gate.Reading{}, nil
+	}
+	s := wire.Scope{Channel: gate.ChannelUser, Turn: -1}
+	if m, _, ok := wire.MediaOf(contentType); !ok || m != wire.MediaJSON {
+		return wire.ReadBody(&grammar, contentType, body, s, !jsonless[rt.Endpoint])
+	}
+	r, doc, err := wire.ReadJSON(&grammar, body, s)
+	if err != nil {
+		return nil, err
+	}
+	r.Model = doc.Str(doc.Get(strictjson.Root, "model"))
+	r.Stream = doc.Kind(doc.Get(strictjson.Root, "stream")) == strictjson.True
+	return r, nil
+}
+
+// ReadAnswer implements wire.Dialect.
+func (Dialect) ReadAnswer(rt wire.Route, status int, contentType string, body []byte) (*gate.Reading, error) {
+	s := wire.Scope{Channel: gate.ChannelAssistant, Turn: -1}
+	if rt.Endpoint == "vector_stores" || rt.Endpoint == "files" || rt.Endpoint == "containers" {
+		s.Channel = gate.ChannelDocument
+	}
+	if len(body) == 0 {
+		return &gate.Reading{}, nil
+	}
+	if m, _, ok := wire.MediaOf(contentType); !ok || m != wire.MediaJSON {
+		return wire.ReadBody(&answers, contentType, body, s, false)
+	}
+	r, d, err := wire.ReadJSON(&answers, body, s)
+	if err != nil {
+		return nil, err
+	}
+	r.Model = d.Str(d.Get(strictjson.Root, "model"))
+	r.Usage = usage(d, d.Get(strictjson.Root, "usage"))
+	for c := range d.Children(d.Get(strictjson.Root, "choices")) {
+		if f := d.Str(d.Get(c, "finish_reason")); f != "" && r.Finish == "" {
+			r.Finish = f
+		}
+	}
+	if r.Finish == "" && d.Str(d.Get(strictjson.Root, "object")) == "response" {
+		r.Finish = d.Str(d.Get(strictjson.Root, "status"))
+	}
+	return r, nil
+}
+
+// usage reads a usage object of chat completions or of responses.
+func usage(d *strictjson.Doc, u int) gate.Usage {
+	get := func(obj int, names ...string) int {
+		for _, n := range names {
+			if v := wire.Int(d, d.Get(obj, n)); v > 0 {
+				return v
+			}
+		}
+		return 0
+	}
+	if u < 0 {
+		return gate.Usage{}
+	}
+	return gate.Usage{
+		Input:       get(u, "prompt_tokens", "input_tokens"),
+		Output:      get(u, "completion_tokens", "output_tokens"),
+		CachedInput: get(d.Get(u, "prompt_tokens_details"), "cached_tokens") + get(d.Get(u, "input_tokens_details"), "cached_tokens"),
+		Reasoning:   get(d.Get(u, "completion_tokens_details"), "reasoning_tokens") + get(d.Get(u, "output_tokens_details"), "reasoning_tokens"),
+	}
+}
