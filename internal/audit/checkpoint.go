@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -38,6 +39,11 @@ func openCheckpoint(raw []byte, v note.Verifier) (c checkpoint, err error) {
 	n, err := note.Open(raw, note.VerifierList(v))
 	if err != nil {
 		return c, err
+	}
+	// The note package takes base64 in more than one spelling.
+	sig := raw[bytes.LastIndexByte(bytes.TrimSuffix(raw, []byte("\n")), ' ')+1:]
+	if _, err := base64.StdEncoding.Strict().DecodeString(string(bytes.TrimSuffix(sig, []byte("\n")))); err != nil {
+		return c, errCheckpoint
 	}
 	lines := strings.Split(n.Text, "\n")
 	if len(lines) < 4 {
@@ -77,6 +83,7 @@ func frameCheckpoint(raw []byte) []byte {
 // splitCheckpoints cuts a file into its notes. whole is the length of what is not torn; what
 // follows it is the beginning of one more, or is not ours, which err says.
 func splitCheckpoints(b []byte) (raws [][]byte, whole int, err error) {
+	b = bytes.TrimRight(b, "\x00") // a length that was written before its bytes
 	for whole < len(b) {
 		rest := b[whole:]
 		line, body, found := bytes.Cut(rest, []byte("\n"))
@@ -92,6 +99,9 @@ func splitCheckpoints(b []byte) (raws [][]byte, whole int, err error) {
 			return raws, whole, errCheckpoint
 		}
 		if int64(len(body)) < n {
+			if bytes.Contains(body, []byte("\n\n")) && bytes.HasSuffix(body, []byte("\n")) {
+				return raws, whole, errCheckpoint // a whole note: its length was changed
+			}
 			return raws, whole, nil
 		}
 		raws = append(raws, body[:n])

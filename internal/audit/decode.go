@@ -25,8 +25,8 @@ type Event struct {
 	Record *gate.Record // begin, finish
 	Begun  int64        // finish: sequence number of its begin; 0: a call that never began
 	// What the record could not keep whole.
-	RequestCut, AnswerCut               *Cut
-	FindingsOmitted, UninspectedOmitted int
+	RequestCut, AnswerCut *Cut
+	UninspectedOmitted    int
 
 	Note    *Note
 	Gap     *Gap
@@ -66,7 +66,7 @@ type OpenCall struct {
 }
 
 func (e *Event) call() call {
-	return call{e.Record, e.RequestCut, e.AnswerCut, e.FindingsOmitted, e.UninspectedOmitted}
+	return call{e.Record, e.RequestCut, e.AnswerCut, e.UninspectedOmitted}
 }
 
 type lineJSON struct {
@@ -203,7 +203,7 @@ func (s *sealer) decode(line []byte) (*Event, error) {
 	case kindBegin, kindFinish:
 		e.Begun = j.Begun
 		e.RequestCut, e.AnswerCut = j.Content.RequestCut, j.Content.AnswerCut
-		e.FindingsOmitted, e.UninspectedOmitted = j.FindingsOmitted, j.UninspectedOmitted
+		e.UninspectedOmitted = j.UninspectedOmitted
 		e.Record, err = j.record()
 	case kindNote:
 		e.Note = &Note{j.Event, j.Fields}
@@ -244,7 +244,7 @@ func (j *callJSON) record() (*gate.Record, error) {
 		Principal: gate.Principal{Kind: j.Principal.Kind, ID: j.Principal.ID, Name: j.Principal.Name},
 		Upstream:  j.Upstream, Dialect: j.Dialect, Endpoint: j.Endpoint, Method: j.Method, Path: j.Path,
 		Model: j.Model, Streamed: j.Streamed, Policy: j.Policy, Mode: j.Mode,
-		Sanitized: j.Sanitized, Status: j.Status, Outcome: j.Outcome, Error: j.Error,
+		MoreFindings: j.FindingsOmitted, Sanitized: j.Sanitized, Status: j.Status, Outcome: j.Outcome, Error: j.Error,
 		Usage:  gate.Usage{Input: j.Usage.Input, Output: j.Usage.Output, CachedInput: j.Usage.CachedInput, Reasoning: j.Usage.Reasoning},
 		Finish: j.Finish, RequestBytes: j.RequestBytes, ForwardBytes: j.ForwardBytes,
 		AnswerBytes: j.AnswerBytes, SentBytes: j.SentBytes,

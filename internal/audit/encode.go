@@ -31,8 +31,8 @@ type Cut struct {
 // call is a gate.Record with what only the log knows of it.
 type call struct {
 	*gate.Record
-	requestCut, answerCut               *Cut
-	findingsOmitted, uninspectedOmitted int
+	requestCut, answerCut *Cut
+	uninspectedOmitted    int
 }
 
 var errID = errors.New("a call's id must be 1 to 128 letters, digits, '-', '_', '.' or ':'")
@@ -135,7 +135,7 @@ func appendCall(b []byte, c call) []byte {
 }
 
 func appendFindings(b []byte, c call) []byte {
-	fs, omitted := c.Findings, c.findingsOmitted
+	fs, omitted := c.Findings, c.MoreFindings
 	if len(fs) > maxItems {
 		fs, omitted = fs[:maxItems], omitted+len(fs)-maxItems
 	}

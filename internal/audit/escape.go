@@ -18,7 +18,7 @@ var plain = func() (t [utf8.RuneSelf]bool) {
 
 // appendString appends s as a JSON string that is safe to print anywhere: what is not a visible
 // character (controls, line and paragraph separators, bidi controls, zero-width and tag characters,
-// private use) is escaped, and bytes that are not UTF-8 become U+FFFD each.
+// private use) is escaped, and a byte that is not UTF-8 becomes \ufffd.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	from := 0
@@ -47,7 +47,7 @@ func appendString(b []byte, s string) []byte {
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
-		if (r != utf8.RuneError || n > 1) && unicode.IsPrint(r) {
+		if r != utf8.RuneError && unicode.IsPrint(r) {
 			i += n
 			continue
 		}

@@ -50,7 +50,7 @@ func record(id string) *gate.Record {
 		Uninspected: []gate.Uninspected{{Kind: gate.UninspectedImage, Path: "messages[1].content[1]", Bytes: 51234, Action: gate.Flag}},
 		Decision: gate.Decision{Verdict: gate.Flag, Stage: "inspect", Reason: "injection in tool text",
 			Problem: &gate.Problem{Status: 400, Code: gate.CodePolicy, Param: "messages[2]"}},
-		WouldBe: gate.Block, Sanitized: true, Status: 200, Outcome: gate.OutcomeCompleted, Error: "none to speak of",
+		MoreFindings: 2, WouldBe: gate.Block, Sanitized: true, Status: 200, Outcome: gate.OutcomeCompleted, Error: "none to speak of",
 		Usage: gate.Usage{Input: 812, Output: 44, CachedInput: 512, Reasoning: 12}, Finish: "stop",
 		RequestBytes: 4011, ForwardBytes: 4012, AnswerBytes: 2044, SentBytes: 2045,
 		Admitted: 310 * time.Microsecond, Begun: 480 * time.Microsecond, FirstByte: 91 * time.Millisecond, Finished: 410 * time.Millisecond,
