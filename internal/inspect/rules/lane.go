@@ -36,6 +36,7 @@ func (l *lane) Write(p []byte) ([]gate.Finding, int) {
 			m.text.Shrink(4 * idle)
 		}
 	}
+	m.prune()
 	return l.take(m.clear())
 }
 

@@ -129,9 +129,9 @@ func assemble(srcs []Source, without map[string]bool, warnings []string, version
 	}
 	// The check compiled every pattern; most will not be needed again.
 	for _, r := range rs {
-		r.re = lazy(r.pattern)
+		r.re = &matcher{pattern: r.pattern}
 		if r.tight != "" {
-			r.sq = lazy(r.tight)
+			r.sq = &matcher{pattern: r.tight}
 		}
 	}
 	return e, nil

@@ -35,6 +35,10 @@ type candidate struct {
 	start int // view position of the literal
 	due   int // view position at which the window is complete
 	told  int // end of the match already reported by Expire; 0: none
+	// What the viability automaton has read: up to view position at, into state; nil: it cannot tell.
+	at    int
+	state *vstate
+	hope  bool // a match has been passed
 }
 
 // machine reads one text byte by byte. All it decides is a function of view positions, never of how
@@ -145,10 +149,61 @@ func (m *machine) wake(hooks []hook) {
 		if r.channels&m.channel == 0 || m.attack && r.category == gate.Secret || m.lastEnd(h.rule) > start {
 			continue
 		}
+		if r.src.Line {
+			from := max(start-8, 0)
+			if !begins(m.text.Low[from-m.text.Off:start-m.text.Off], from == 0) {
+				continue
+			}
+		}
 		c := candidate{rule: h.rule, start: start, due: start + r.window}
+		c.at = start
+		if p := r.matcher(m.prog.squeezed); r.pinned {
+			c.state = p.viability().start
+			// What the folder has made already may decide at once; it only ever decides against.
+			if m.advance(&c) {
+				continue
+			}
+		}
 		m.cands = append(m.cands, c)
 		m.due = min(m.due, c.due)
 	}
+}
+
+// advance reads on with the viability automaton and says whether the candidate is lost.
+func (m *machine) advance(c *candidate) bool {
+	if c.state == nil || c.state.dead {
+		return false
+	}
+	r := m.eng.rules[c.rule]
+	src := m.text.Low
+	if r.cased {
+		src = m.text.Cas
+	}
+	end := min(m.text.End(), c.due)
+	if c.at >= end {
+		return false
+	}
+	n, s, match := r.matcher(m.prog.squeezed).viability().run(c.state, src[c.at-m.text.Off:end-m.text.Off])
+	c.at += n
+	c.state = s
+	c.hope = c.hope || match
+	return s != nil && !c.hope && (s.dead || c.at >= c.due)
+}
+
+// prune drops the candidates that what has arrived rules out, so that less is held.
+func (m *machine) prune() {
+	if len(m.cands) == 0 {
+		return
+	}
+	keep := m.cands[:0]
+	m.due = never
+	for i := range m.cands {
+		if c := &m.cands[i]; !m.advance(c) {
+			m.due = min(m.due, c.due)
+			keep = append(keep, *c)
+		}
+	}
+	m.cands = keep
 }
 
 func (m *machine) lastEnd(rule int) int {
@@ -190,6 +245,9 @@ func (m *machine) try(c *candidate, pos int, final bool) {
 	r := m.eng.rules[c.rule]
 	// Inside a match already reported there is nothing new, unless Expire reported a part of this one.
 	if m.lastEnd(c.rule) > c.start && c.told == 0 {
+		return
+	}
+	if m.advance(c) || c.state != nil && !c.hope {
 		return
 	}
 	t := &m.text

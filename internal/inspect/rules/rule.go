@@ -4,12 +4,12 @@
 package rules
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"regexp"
 	"regexp/syntax"
 	"strings"
-	"sync"
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/inspect/views"
@@ -28,6 +28,7 @@ type Source struct {
 	SecretGroup int         `toml:"secretGroup"`
 	Channels    []string    `toml:"channels"` // default: all
 	Key         bool        `toml:"key"`      // the header of a private key: the body is found too
+	Line        bool        `toml:"line"`     // only at the beginning of a line, quotes and marks aside
 	Allowlist   *Allowlist  `toml:"allowlist"`
 	Allowlists  []Allowlist `toml:"allowlists"`
 	Examples    Examples    `toml:"examples"`
@@ -71,7 +72,7 @@ type rule struct {
 	pattern  string // for text
 	tight    string // for letter-spaced text; empty: not read
 	tightLit []string
-	re, sq   func() *regexp.Regexp
+	re, sq   *matcher
 	allow    []allow
 }
 
@@ -165,15 +166,15 @@ func compile(s Source) (*rule, error) {
 	if r.pinned {
 		r.pattern = `\A(?:` + r.pattern + `)`
 	}
-	r.re = lazy(r.pattern)
-	if _, err := regexp.Compile(r.pattern); err != nil {
+	if _, err := syntax.Parse(r.pattern, syntax.Perl); err != nil {
 		return nil, fmt.Errorf("rule %s: %w", s.ID, err)
 	}
+	r.re = &matcher{pattern: r.pattern}
 	if !r.cased {
 		tight := squeezed(tree)
 		if lits, ok := starts(tight); ok {
 			r.tight, r.tightLit = `\A(?:`+tight.String()+`)`, lits
-			r.sq = lazy(r.tight)
+			r.sq = &matcher{pattern: r.tight}
 		}
 	}
 	if s.Allowlist != nil {
@@ -201,9 +202,11 @@ func compile(s Source) (*rule, error) {
 	return r, nil
 }
 
-// lazy compiles at first use: most rules never fire, and their programs are the heap at rest.
-func lazy(p string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(p) })
+func (r *rule) matcher(squeezed bool) *matcher {
+	if squeezed {
+		return r.sq
+	}
+	return r.re
 }
 
 // unpadded drops what a pattern begins with when that may be empty and is open to anything.
@@ -220,14 +223,25 @@ func unpadded(re *syntax.Regexp) *syntax.Regexp {
 	return re
 }
 
+// begins says whether a line begins where before ends; marks of headings and lists are looked over.
+func begins(before []byte, first bool) bool {
+	for len(before) > 0 {
+		switch c := before[len(before)-1]; {
+		case c == '\n':
+			return true
+		case bytes.IndexByte([]byte(" #*\"[>-_"), c) < 0:
+			return false
+		}
+		before = before[:len(before)-1]
+	}
+	return first
+}
+
 // match tries the rule on a window and returns the finding's place in it, and the end of the match.
 func (r *rule) match(w []byte, squeezed bool) (start, end, whole int, ok bool) {
-	re := r.re
-	if squeezed {
-		re = r.sq
-	}
+	re := r.matcher(squeezed).regexp()
 	for at := 0; at <= len(w); {
-		loc := re().FindSubmatchIndex(w[at:])
+		loc := re.FindSubmatchIndex(w[at:])
 		if loc == nil {
 			return 0, 0, 0, false
 		}
