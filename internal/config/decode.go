@@ -76,7 +76,7 @@ func (u *Upstream) setDefaults() { *u = defaultUpstream("", "", "") }
 
 // value lays node n over v, which is the setting called key.
 func (d *decoder) value(n ast.Node, v reflect.Value, key string) {
-	pos := n.GetToken().Position
+	pos := posOf(n)
 	if key != "" {
 		d.at[key] = pos
 	}
@@ -118,7 +118,7 @@ func (d *decoder) pairs(n ast.Node, key, want string) []*ast.MappingValueNode {
 			return nil
 		}
 	}
-	d.fail(n.GetToken().Position, key, "expected "+want)
+	d.fail(posOf(n), key, "expected "+want)
 	return nil
 }
 
@@ -170,7 +170,7 @@ func (d *decoder) structure(n ast.Node, v reflect.Value, key string) {
 func (d *decoder) list(n ast.Node, v reflect.Value, key string) {
 	s, ok := n.(*ast.SequenceNode)
 	if !ok {
-		d.fail(n.GetToken().Position, key, "expected a list")
+		d.fail(posOf(n), key, "expected a list")
 		return
 	}
 	out := reflect.MakeSlice(v.Type(), len(s.Values), len(s.Values))
@@ -210,6 +210,19 @@ func (d *decoder) headers(n ast.Node, v reflect.Value, key string) {
 	if len(out) > 0 {
 		v.Set(reflect.ValueOf(out))
 	}
+}
+
+// posOf is where a node begins. The library counts a block mapping from its first colon.
+func posOf(n ast.Node) *token.Position {
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		if !m.IsFlowStyle && len(m.Values) > 0 {
+			return posOf(m.Values[0])
+		}
+	case *ast.MappingValueNode:
+		return m.Key.GetToken().Position
+	}
+	return n.GetToken().Position
 }
 
 type field struct {

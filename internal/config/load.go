@@ -84,30 +84,21 @@ func (d *decoder) document(data []byte) ast.Node {
 	if err != nil {
 		return nil
 	}
-	var bodies []ast.Node
+	var body ast.Node
 	for _, doc := range f.Docs {
-		if doc.Body == nil {
+		if _, ok := doc.Body.(*ast.CommentGroupNode); ok || doc.Body == nil {
 			continue
 		}
-		if _, ok := doc.Body.(*ast.CommentGroupNode); ok {
-			continue
-		}
-		if len(bodies) == 1 {
-			d.fail(doc.Body.GetToken().Position, "", "a second YAML document; expected one document per file")
+		if body != nil {
+			d.fail(posOf(doc.Body), "", oneDocument)
 			return nil
 		}
-		bodies = append(bodies, doc.Body)
+		body = doc.Body
 	}
-	// "---" without content is still a document; two of them are a file that was pasted together.
-	if len(f.Docs) > 1 && len(bodies) < len(f.Docs) {
-		d.fail(nil, "", "several YAML documents; expected one document per file")
-		return nil
-	}
-	if len(bodies) == 0 {
-		return nil
-	}
-	return bodies[0]
+	return body
 }
+
+const oneDocument = "a second YAML document; expected one document per file"
 
 // parse keeps a panic of the YAML library from ending the process: a configuration may be
 // reloaded while calls are in flight.
@@ -163,10 +154,19 @@ func (d *decoder) bounded(data []byte) bool {
 // shallow refuses what a configuration has no use for and what makes YAML dangerous: deep nesting,
 // anchors and aliases (which can grow without bound), merge keys, tags and directives.
 func (d *decoder) shallow(toks token.Tokens) bool {
-	depth := 0
+	depth, begun, ended := 0, false, false
 	for _, t := range toks {
 		bad := ""
+		if ended && t.Type != token.CommentType {
+			bad = oneDocument
+		}
 		switch t.Type {
+		case token.DocumentHeaderType:
+			if begun {
+				bad = oneDocument
+			}
+		case token.DocumentEndType:
+			ended = true
 		case token.MappingStartType, token.SequenceStartType:
 			if depth++; depth > maxDepth {
 				bad = "nested too deep"
@@ -190,6 +190,7 @@ func (d *decoder) shallow(toks token.Tokens) bool {
 				bad = "nested too deep"
 			}
 		}
+		begun = begun || t.Type != token.CommentType
 		if bad != "" {
 			d.fail(t.Position, "", bad)
 			return false
