@@ -25,7 +25,7 @@ func TestRefusals(t *testing.T) {
 		{"iam: {mode: keys, mode: passthrough}", "1:19", "given twice"},
 		{"iam: {mode: keys, 'mode': passthrough}", "1:19", "given twice"},
 		{"iam: {mode: keys, \"m\\x6fde\": passthrough}", "1:19", "given twice"},
-		{"iam: {}\n---\naudit: {}", "3:1", "one document"},
+		{"iam: {}\n---\naudit: {}", "2:1", "one document"},
 		{"---\n---\n", "", "one document"},
 		{"iam: {}\n---\n", "", "one document"},
 		{"iam: {}\n...\naudit: {}", "3:1", "one document"},
