@@ -63,6 +63,15 @@ func newConn(c net.Conn) *Conn { return &Conn{Conn: c, first: true} }
 // NetConn is the connection underneath.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
+// CloseWrite lets http.Server end an answer before it closes, so that a caller who still sends can
+// read why it was refused.
+func (c *Conn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return c.Conn.Close()
+}
+
 // Read reads from the connection and follows the framing of what came.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)

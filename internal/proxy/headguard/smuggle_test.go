@@ -279,6 +279,31 @@ func TestEarlyAnswerKeepsStep(t *testing.T) {
 	}
 }
 
+// TestRefusalReachesACallerWhoStillSends: without CloseWrite the connection would be reset, and the
+// answer lost.
+func TestRefusalReachesACallerWhoStillSends(t *testing.T) {
+	s := serve(t, Listen)
+	for range 20 {
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, lines("POST /1 HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", "Content-Length: 9"))
+		go func() {
+			for {
+				if _, err := io.WriteString(c, strings.Repeat("x", 4096)); err != nil {
+					return
+				}
+			}
+		}()
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if line, err := bufio.NewReader(c).ReadString('\n'); !strings.Contains(line, "400") {
+			t.Fatalf("%q %v", line, err)
+		}
+		c.Close()
+	}
+}
+
 func TestHTTP2Passes(t *testing.T) {
 	s := serve(t, Listen)
 	p := new(http.Protocols)
