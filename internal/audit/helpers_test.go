@@ -126,3 +126,6 @@ func needs(t testing.TB, ok bool, what string) {
 	}
 	t.Skipf("needs %s", what)
 }
+
+// thorough says whether every single case of a long list is run, and not only some.
+func thorough() bool { return os.Getenv("SALLYPORT_TEST_REQUIRE") == "all" }

@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"sallyport.dev/sallyport/internal/durable"
 	"sallyport.dev/sallyport/internal/gate"
@@ -209,12 +213,57 @@ func BenchmarkBegin(b *testing.B) {
 	l := open(b, b.TempDir(), Options{})
 	defer l.Close()
 	r := record("x")
+	r.Findings, r.Uninspected, r.Error, r.Decision = nil, nil, "", gate.Decision{}
+	took := make([]time.Duration, 0, 1<<16)
 	i := 0
 	for b.Loop() {
 		i++
 		r.ID = fmt.Sprintf("call-%d", i)
+		start := time.Now()
 		if err := l.Begin(b.Context(), r); err != nil {
 			b.Fatal(err)
 		}
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+}
+
+// BenchmarkCalls is Begin and Finish from 32 callers at once; an operation is one record.
+func BenchmarkCalls(b *testing.B) {
+	for _, mode := range []Mode{Durable, BestEffort} {
+		b.Run(mode.String(), func(b *testing.B) {
+			l := open(b, b.TempDir(), Options{Mode: mode})
+			var before, after syscall.Rusage
+			var wg sync.WaitGroup
+			var next atomic.Int64
+			syscall.Getrusage(syscall.RUSAGE_SELF, &before)
+			b.ResetTimer()
+			for range 32 {
+				wg.Go(func() {
+					r := record("")
+					r.Findings, r.Uninspected, r.Error, r.Decision = nil, nil, "", gate.Decision{}
+					for i := next.Add(2); i <= int64(b.N); i = next.Add(2) {
+						r.ID = fmt.Sprintf("call-%d", i)
+						if err := l.Begin(b.Context(), r); err != nil {
+							b.Error(err)
+						}
+						if err := l.Finish(b.Context(), r); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			syscall.Getrusage(syscall.RUSAGE_SELF, &after)
+			cpu := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
+			b.ReportMetric(float64(cpu)/float64(b.N)/1000, "cpu-µs/op")
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+			s := l.Stats()
+			b.ReportMetric(float64(s.Written)/float64(max(s.Batches, 1)), "records/batch")
+			closed(b, l)
+		})
 	}
 }
