@@ -147,9 +147,11 @@ func (s *Stream) skipped(h *held, u gate.Uninspected) {
 
 // close ends one lane, or all.
 func (s *Stream) close(name string) {
-	if name == "*" {
+	if prefix, ok := strings.CutSuffix(name, "*"); ok {
 		for _, n := range slices.Sorted(maps.Keys(s.lanes)) { // in one order, always
-			s.close(n)
+			if strings.HasPrefix(n, prefix) {
+				s.close(n)
+			}
 		}
 		return
 	}
