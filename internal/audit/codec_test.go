@@ -111,6 +111,18 @@ func TestOversizedRecords(t *testing.T) {
 	}
 }
 
+func TestAppendTime(t *testing.T) {
+	for _, at := range []time.Time{{}, time.Unix(0, 1), time.Date(2026, 12, 31, 23, 59, 59, 999999999, time.FixedZone("x", -3600)),
+		time.Date(9999, 1, 2, 3, 4, 5, 6, time.UTC)} {
+		if got, want := string(appendTime(nil, at)), at.UTC().Format("2006-01-02T15:04:05.000000000Z"); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if got := appendTime(nil, time.Date(12026, 1, 2, 3, 4, 5, 6, time.UTC)); len(got) != stampLen {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestOddNumbers(t *testing.T) {
 	for _, f := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e-300, 1e300, -0.0, 0.1} {
 		r := record("id")
