@@ -199,7 +199,7 @@ type Text struct {
 type Frame struct {
 	Raw    []byte // as it came, with the blank line that ends it
 	Texts  []Text
-	Closes []string // lanes that this frame ends; "*" ends all
+	Closes []string // lanes that this frame ends; a name ending in * is a prefix, "*" ends all
 	// Uninspected lists what in the frame cannot be read (audio, images).
 	Uninspected []Uninspected
 	Last        bool // the dialect's last event

@@ -16,6 +16,15 @@ type parser struct {
 
 // Parse reads one JSON text. raw is kept, not copied.
 func Parse(raw []byte, lim Limits) (*Doc, error) {
+	d := &Doc{Nodes: make([]Node, 0, 16+len(raw)/24)}
+	if err := d.Parse(raw, lim); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Parse is the function Parse into the memory of an old Doc, whose nodes are gone.
+func (d *Doc) Parse(raw []byte, lim Limits) error {
 	if lim.Depth == 0 {
 		lim.Depth = 200
 	}
@@ -28,14 +37,13 @@ func Parse(raw []byte, lim Limits) (*Doc, error) {
 	if lim.Num == 0 {
 		lim.Num = 1024
 	}
-	p := parser{b: raw, lim: lim, nodes: make([]Node, 0, 16+len(raw)/24)}
+	p := parser{b: raw, lim: lim, nodes: d.Nodes[:0]}
 	if len(raw) >= 3 && raw[0] == 0xEF && raw[1] == 0xBB && raw[2] == 0xBF {
-		return nil, &Error{ByteOrder, 0}
+		return &Error{ByteOrder, 0}
 	}
-	if err := p.text(); err != nil {
-		return nil, err
-	}
-	return &Doc{raw, p.nodes}, nil
+	err := p.text()
+	d.Raw, d.Nodes = raw, p.nodes
+	return err
 }
 
 func (p *parser) fail(c Code) error {

@@ -145,9 +145,12 @@ func (s *Stream) skipped(h *held, u gate.Uninspected) {
 	}
 }
 
-// close ends one lane, or all.
+// close ends one lane, or with a star at the end all whose names begin so.
 func (s *Stream) close(name string) {
 	if prefix, ok := strings.CutSuffix(name, "*"); ok {
+		if len(s.lanes) == 0 {
+			return
+		}
 		for _, n := range slices.Sorted(maps.Keys(s.lanes)) { // in one order, always
 			if strings.HasPrefix(n, prefix) {
 				s.close(n)

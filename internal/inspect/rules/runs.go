@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"slices"
 
 	"sallyport.dev/sallyport/internal/inspect/views"
@@ -76,7 +77,7 @@ type runs struct {
 		on               bool
 		from, mark, last int
 	}
-	turn [turns]struct{ from, again int }
+	turn [turns]struct{ from, mark, again int } // backwards or rotated; again: where to go on
 }
 
 func (r *runs) reset(on bool) {
@@ -102,8 +103,8 @@ func (r *runs) floor() int {
 		f = min(f, r.e.at)
 	}
 	for i := range r.turn {
-		if p := r.turn[i].from; p >= 0 {
-			f = min(f, p)
+		if r.turn[i].from >= 0 {
+			f = min(f, r.turn[i].mark)
 		}
 	}
 	return f
@@ -120,6 +121,11 @@ func (r *runs) from() int {
 	}
 	if r.e.on {
 		f = min(f, r.e.from)
+	}
+	for i := range r.turn {
+		if p := r.turn[i].from; p >= 0 {
+			f = min(f, p)
+		}
 	}
 	return f
 }
@@ -181,8 +187,8 @@ func (m *machine) runByte(fl uint8) {
 	}
 	for i := range r.turn {
 		if t := &r.turn[i]; t.from >= 0 && pos-t.from >= turnWindow {
-			m.turned(i, t.from, pos)
-			t.from, t.again = t.again, -1
+			m.turned(i, t.from, pos, t.mark)
+			t.from, t.mark, t.again = t.again, t.again, -1
 		}
 	}
 }
@@ -259,7 +265,7 @@ func (m *machine) endEscapes(pos int) {
 func (m *machine) trigger(kind, start int) {
 	t := &m.runs.turn[kind]
 	if t.from < 0 {
-		t.from = start
+		t.from, t.mark = max(start-lookback+16, 0), start
 	} else if t.again < 0 && start >= t.from+turnWindow/2 {
 		t.again = start
 	}
@@ -278,8 +284,8 @@ func (m *machine) endRuns(pos int) {
 	m.endSpaced()
 	m.endEscapes(pos)
 	for i := range r.turn {
-		for t := &r.turn[i]; t.from >= 0; t.from, t.again = t.again, -1 {
-			m.turned(i, t.from, pos)
+		for t := &r.turn[i]; t.from >= 0; t.from, t.mark, t.again = t.again, t.again, -1 {
+			m.turned(i, t.from, pos, t.mark)
 		}
 	}
 }
@@ -288,9 +294,20 @@ func (m *machine) cas(from, to int) []byte { return m.text.Cas[from-m.text.Off :
 
 func (m *machine) encoded(from, to, mark int) {
 	p := m.cas(from, to)
-	if out, ok := views.Hex(nil, p); ok && views.Plausible(out, minPrinted) {
-		m.child(views.Decoded{View: "hex", Bytes: out}, from, to, mark, false)
-		return
+	// A line that was taken for the run's last one may be a word of the text after it.
+	for h := p; ; {
+		if out, ok := views.Hex(nil, h); ok {
+			if views.Plausible(out, minPrinted) {
+				m.child(views.Decoded{View: "hex", Bytes: out}, from, to, mark, false)
+				return
+			}
+			break
+		}
+		i := bytes.LastIndexAny(h, " \n")
+		if i < 0 || len(h) < len(p) {
+			break
+		}
+		h = h[:i]
 	}
 	// Where the encoding begins within the word is not known (a path or a prefix may stand before).
 	for skip := range 4 {
@@ -312,12 +329,12 @@ func (m *machine) squeeze(from, to, mark int) {
 	m.eng.release(c)
 }
 
-func (m *machine) turned(kind, from, to int) {
+func (m *machine) turned(kind, from, to, mark int) {
 	d := views.ROT13(m.cas(from, to))
 	if kind == turnReversed {
 		d = views.Reverse(m.cas(from, to))
 	}
-	m.child(d, from, to, from, true)
+	m.child(d, from, to, mark, true)
 }
 
 // hidden reads what invisible characters carry; their source bytes are the finding.
@@ -350,8 +367,9 @@ func (m *machine) adopt(hits []hit, d views.Decoded, from, to, mark int) {
 	for _, x := range hits {
 		s, e := mark, to
 		if d.At != nil {
-			// A match without anything encoded in it is this text's own.
-			if int(d.At[x.end]-d.At[x.start]) == x.end-x.start {
+			// A match with nothing encoded in it or beside it is this text's own.
+			lo, hi := max(x.start-1, 0), min(x.end+1, len(d.Bytes))
+			if int(d.At[hi]-d.At[lo]) == hi-lo {
 				continue
 			}
 			s, e = max(mark, from+int(d.At[x.start])), from+int(d.At[x.end])
@@ -401,7 +419,7 @@ func (m *machine) peek() {
 	}
 	for i := range r.turn {
 		if t := &r.turn[i]; t.from >= 0 && pos > t.from {
-			m.turned(i, t.from, pos)
+			m.turned(i, t.from, pos, t.mark)
 		}
 	}
 }

@@ -14,7 +14,7 @@ var lookalike = pairs(
 // latinForms are Latin letters in disguise: small capitals, strokes, script letters.
 var latinForms = func() map[rune]rune {
 	m := map[rune]rune{}
-	for r, c := range pairs("ıiłlŁløoØođdĐdħhɑaɡgɩiɪiɢgɴnᴏoʀrᴇeᴀaʙbᴄcᴅdꜰfʜhᴊjᴋkʟlᴍmᴘpꜱsᴛtᴜuᴠvᴡwʏyᴢzɛeɔoəe") {
+	for r, c := range pairs("’'‘'ʼ'“\"”\"„\"‐-‑-‒-–-—-ıiłlŁløoØođdĐdħhɑaɡgɩiɪiɢgɴnᴏoʀrᴇeᴀaʙbᴄcᴅdꜰfʜhᴊjᴋkʟlᴍmᴘpꜱsᴛtᴜuᴠvᴡwʏyᴢzɛeɔoəe") {
 		m[r] = rune(c)
 	}
 	return m

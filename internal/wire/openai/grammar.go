@@ -141,7 +141,7 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 			w.Embedded(i, "", gate.UninspectedFile, *s)
 			return true
 		case "b64_json", "result", "partial_image_b64":
-			if len(d.Value(i)) > 256 && base64ish(d.Value(i)) {
+			if len(d.Value(i)) > 256 && wire.Base64ish(d.Value(i)) {
 				w.Unread(gate.UninspectedImage, len(d.Value(i)))
 				return true
 			}
@@ -158,16 +158,4 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 		}
 	}
 	return false
-}
-
-// base64ish: only characters of base64, so that no words can hide.
-func base64ish(v []byte) bool {
-	for _, b := range v {
-		switch {
-		case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9', b == '+', b == '/', b == '=', b == '-', b == '_', b == '"':
-		default:
-			return false
-		}
-	}
-	return true
 }

@@ -1,0 +1,63 @@
+// Command sallyport is an AI API security gateway: it stands between AI clients and their
+// providers, inspects what passes both ways, stops attacks and leaks, and keeps a record that can
+// be proven. Each subcommand has a file of its own; the logic is in internal/server.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/server"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := &cobra.Command{
+		Use:           "sallyport",
+		Short:         "AI API security gateway",
+		Long:          "Sallyport stands between AI clients and their providers. Start with `sallyport demo`.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       server.Version(),
+	}
+	root.AddCommand(serveCommand(), scanCommand(), keyCommand(), auditCommand(), configCommand(), versionCommand())
+	if err := root.ExecuteContext(ctx); err != nil {
+		var code exitCode
+		if errors.As(err, &code) {
+			return int(code)
+		}
+		fmt.Fprintln(os.Stderr, "sallyport:", err)
+		return 1
+	}
+	return 0
+}
+
+// exitCode ends the program with a status and no further message.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// configFlag adds --config to a command.
+func configFlag(c *cobra.Command) *string {
+	path := c.Flags().String("config", "", "configuration file (default: a working configuration)")
+	_ = c.MarkFlagFilename("config", "yaml", "yml")
+	return path
+}
+
+func loadConfig(path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, fmt.Errorf("load configuration: %w", err)
+	}
+	return cfg, nil
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sallyport.dev/sallyport/internal/server"
+)
+
+func serveCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway",
+		Args:  cobra.NoArgs,
+	}
+	path := configFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(*path)
+		if err != nil {
+			return err
+		}
+		log := server.NewLogger(cfg, os.Stderr)
+		s, err := server.Start(context.WithoutCancel(cmd.Context()), cfg, *path, log)
+		if err != nil {
+			return err
+		}
+		log.Info("sallyport is serving", "url", s.URL(), "mode", cfg.Inspect.Mode, "record", cfg.Audit.Mode, "data_dir", cfg.DataDir)
+
+		hup := make(chan os.Signal, 1)
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+		for {
+			select {
+			case <-hup:
+				_ = s.Reload(context.WithoutCancel(cmd.Context())) // says in the log what happened
+			case err := <-s.Done():
+				return err
+			case <-cmd.Context().Done():
+				return drain(s, cfg.Proxy.Timeouts.Drain, log)
+			}
+		}
+	}
+	return c
+}
+
+// drain lets the calls in flight end. A second signal ends them at once.
+func drain(s *server.Server, patience time.Duration, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(again)
+	go func() {
+		<-again
+		cancel()
+	}()
+	log.Info("draining", "at_most", patience)
+	if err := s.Shutdown(ctx); err != nil {
+		return fmt.Errorf("shut down: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,52 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/wire"
+)
+
+// route finds the upstream of a request and the escaped path it has there. A first path element
+// that is an upstream's name chooses that upstream and is stripped; else the dialect of the path
+// does; a lone upstream takes all. ok is false when nothing takes it.
+func (g *Gateway) route(r *http.Request) (up *Upstream, path string, ok bool) {
+	path = escapedPath(r)
+	if name, rest, found := strings.Cut(strings.TrimPrefix(path, "/"), "/"); found {
+		if u := g.byName[name]; u != nil {
+			return u, "/" + rest, true
+		}
+	}
+	if len(g.o.Upstreams) == 1 {
+		return &g.o.Upstreams[0], path, true
+	}
+	if !strings.HasPrefix(path, "/v1/") {
+		return nil, path, false
+	}
+	u := g.byDialect[wire.DialectOf(r.Method, path, r.Header)]
+	return u, path, u != nil
+}
+
+// escapedPath is the path exactly as the caller wrote it: no cleaning, no merging of slashes, %2F kept.
+func escapedPath(r *http.Request) string {
+	p := r.RequestURI
+	if i := strings.IndexByte(p, '?'); i >= 0 {
+		p = p[:i]
+	}
+	if strings.HasPrefix(p, "/") {
+		return p
+	}
+	return r.URL.EscapedPath() // absolute-form, which headguard has checked, or "*"
+}
+
+// dialectOf is the dialect a refusal is worded in when no upstream was found.
+func (g *Gateway) dialectOf(r *http.Request, up *Upstream) wire.Dialect {
+	if up != nil {
+		return g.o.Dialects[up.Dialect]
+	}
+	if d := g.o.Dialects[wire.DialectOf(r.Method, escapedPath(r), r.Header)]; d != nil {
+		return d
+	}
+	return g.o.Dialects[gate.OpenAI]
+}

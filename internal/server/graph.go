@@ -1,0 +1,228 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/inspect"
+	"sallyport.dev/sallyport/internal/inspect/policy"
+	"sallyport.dev/sallyport/internal/inspect/rules"
+	"sallyport.dev/sallyport/internal/proxy"
+	"sallyport.dev/sallyport/internal/secret"
+	"sallyport.dev/sallyport/internal/store/sqlite"
+	"sallyport.dev/sallyport/internal/wire"
+	"sallyport.dev/sallyport/internal/wire/anthropic"
+	"sallyport.dev/sallyport/internal/wire/openai"
+)
+
+// dialects is every dialect this release speaks.
+func dialects() map[gate.Dialect]wire.Dialect {
+	return map[gate.Dialect]wire.Dialect{gate.OpenAI: openai.Dialect{}, gate.Anthropic: anthropic.Dialect{}}
+}
+
+// graph is everything built from one configuration. Calls hold on to the graph they began with.
+type graph struct {
+	gateway    *proxy.Gateway
+	transports map[string]*http.Transport // by the part of the configuration they were made from
+	stop       context.CancelFunc
+	db         *sqlite.DB
+	ran        sync.WaitGroup
+}
+
+// build makes a graph, or nothing.
+func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
+	g := &graph{transports: map[string]*http.Transport{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	g.stop = cancel
+	defer func() {
+		if err != nil {
+			g.close(nil)
+		}
+	}()
+	monitor := cfg.Inspect.Mode == config.ModeMonitor
+	who, err := s.identity(ctx, cfg, g)
+	if err != nil {
+		return nil, err
+	}
+	inspector, err := newInspector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	uninspected := cfg.Proxy.Uninspected.Action
+	fault := func(x *gate.Exchange, stage string, err error) {
+		s.log.Error("a stage failed", "id", x.ID, "stage", stage, "error", err)
+	}
+	o := proxy.Options{
+		Dialects: dialects(),
+		Arrive:   &gate.Pipeline{Stages: []gate.Stage{who.Authenticate()}, Monitor: monitor, Fault: fault},
+		Admit: &gate.Pipeline{Stages: []gate.Stage{
+			who.Authorize(),
+			proxy.Shape{Policy: uninspected, Monitor: monitor},
+			inspector,
+		}, Monitor: monitor, Fault: fault},
+		Recorder:  s.audit,
+		Inspector: inspector,
+		Load:      s.load,
+		Limits: proxy.Limits{
+			Body: int64(cfg.Proxy.Limits.Body), DecodedBody: int64(cfg.Proxy.Limits.DecodedBody),
+			Answer: int64(cfg.Proxy.Limits.Answer), Frame: int(cfg.Proxy.Limits.Frame),
+			InFlight: int64(cfg.Proxy.Limits.InFlight), PerKey: cfg.Proxy.Limits.PerKey,
+			BodyMemory: int64(cfg.Proxy.Limits.BodyMemory),
+		},
+		Timeouts:         proxy.Timeouts{BodyGrace: bodyGrace, BodyRate: int64(cfg.Proxy.Timeouts.BodyMinRate), WriteStall: cfg.Proxy.Timeouts.WriteStall},
+		Uninspected:      uninspected,
+		StripCredentials: who.CredentialHeaders(),
+		Policy:           cfg.Hash(),
+		Mode:             cfg.Inspect.Mode,
+		Monitor:          monitor,
+		Content:          proxy.ContentOptions{Mode: proxy.ContentMode(cfg.Audit.Content), Key: s.state.content},
+		Log:              s.log,
+	}
+	if o.Upstreams, err = s.upstreams(cfg, g); err != nil {
+		return nil, err
+	}
+	if g.gateway, err = proxy.New(o); err != nil {
+		return nil, err
+	}
+	g.ran.Go(func() { who.Run(ctx) })
+	return g, nil
+}
+
+// bodyGrace is how long a body may take before its rate counts.
+const bodyGrace = 10 * time.Second
+
+// close ends what a graph keeps running. next, when there is one, has taken over the transports it
+// shares.
+func (g *graph) close(next *graph) {
+	g.stop()
+	g.ran.Wait()
+	for k, t := range g.transports {
+		if next == nil || next.transports[k] != t {
+			t.CloseIdleConnections()
+		}
+	}
+	if g.db != nil {
+		_ = g.db.Close()
+	}
+}
+
+// identity builds the first layer.
+func (s *Server) identity(ctx context.Context, cfg *config.Config, g *graph) (*iam.IAM, error) {
+	o := iam.Options{
+		Mode: cfg.IAM.Mode, HashKey: s.state.hashKey, TrustedProxies: cfg.IAM.TrustedProxies,
+		Fault: func(err error) {
+			if err != nil {
+				s.log.Error("the key store does not answer", "error", err)
+			} else {
+				s.log.Info("the key store answers again")
+			}
+		},
+	}
+	if cfg.IAM.Mode == config.IAMKeys {
+		var err error
+		if o.Pepper, err = s.state.pepperFor(cfg); err != nil {
+			return nil, err
+		}
+		if g.db, err = sqlite.Open(ctx, cfg.DataDir); err != nil {
+			return nil, fmt.Errorf("open key store: %w", err)
+		}
+		o.Keys = g.db.Keys()
+	}
+	return iam.New(o)
+}
+
+func (s *state) pepperFor(cfg *config.Config) (secret.String, error) {
+	if cfg.IAM.Pepper == nil {
+		return secret.New(string(s.pepper)), nil
+	}
+	p, err := cfg.IAM.Pepper.Resolve()
+	if err != nil {
+		return p, fmt.Errorf("resolve iam.pepper: %w", err)
+	}
+	return p, nil
+}
+
+// newInspector builds the second layer.
+func newInspector(cfg *config.Config) (*inspect.Inspector, error) {
+	pol, err := policy.New(policyOptions(cfg))
+	if err != nil {
+		return nil, fmt.Errorf("read inspect.policy: %w", err)
+	}
+	det, err := newDetector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	modes := map[string]inspect.Mode{config.ModeMonitor: inspect.Monitor, config.ModeEnforce: inspect.Enforce, config.ModeEnforceStrict: inspect.EnforceStrict}
+	return inspect.New(inspect.Options{
+		Detector: det, Policy: pol, Mode: modes[cfg.Inspect.Mode], Dialects: dialects(),
+		HoldTime: cfg.Inspect.Stream.HoldTime, HoldBytes: int(cfg.Inspect.Stream.HoldBytes),
+		CacheBytes: int(cfg.Inspect.CacheBytes), Uninspected: cfg.Proxy.Uninspected.Action,
+	})
+}
+
+func newDetector(cfg *config.Config) (*rules.Engine, error) {
+	e, err := rules.Load(rules.Options{
+		Files:   append(append([]string(nil), cfg.Inspect.Rules.Files...), cfg.Inspect.Rules.Gitleaks...),
+		Without: cfg.Inspect.Rules.Disable,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load rules: %w", err)
+	}
+	return e, nil
+}
+
+func policyOptions(cfg *config.Config) policy.Options {
+	var o policy.Options
+	for _, r := range cfg.Inspect.Policy {
+		o.Rules = append(o.Rules, policy.Rule{
+			Category: r.Category, Channel: r.Channel, Direction: r.Direction,
+			Upstream: r.Upstream, Model: r.Model, Endpoint: r.Endpoint, Key: r.Key, Action: r.Action,
+		})
+	}
+	return o
+}
+
+// upstreams builds the fourth layer's client side. A transport whose part of the configuration has
+// not changed is taken over with its connections.
+func (s *Server) upstreams(cfg *config.Config, g *graph) ([]proxy.Upstream, error) {
+	old := s.graph.Load()
+	var ups []proxy.Upstream
+	for _, u := range cfg.Proxy.Upstreams {
+		base, err := url.Parse(u.BaseURL)
+		if err != nil {
+			return nil, fmt.Errorf("read base_url of upstream %s: %w", u.Name, errors.Unwrap(err))
+		}
+		up := proxy.Upstream{Name: u.Name, Dialect: u.Dialect, Base: base, Idle: u.Timeouts.Idle, Headers: map[string]secret.String{}}
+		if u.Credential != nil {
+			if up.Credential, err = u.Credential.Resolve(); err != nil {
+				return nil, fmt.Errorf("resolve credential of upstream %s: %w", u.Name, err)
+			}
+		}
+		for k, v := range u.Headers {
+			val := secret.New(v.Value)
+			if !v.Ref.IsZero() {
+				if val, err = v.Ref.Resolve(); err != nil {
+					return nil, fmt.Errorf("resolve header %s of upstream %s: %w", k, u.Name, err)
+				}
+			}
+			up.Headers[k] = val
+		}
+		key := fmt.Sprintf("%s|%s|%v|%s|%v", u.Name, u.Protocol, u.Timeouts, u.CAFile, cfg.Proxy.AllowPrivate)
+		if old != nil && old.transports[key] != nil && u.CAFile == "" {
+			g.transports[key] = old.transports[key]
+		} else if g.transports[key], err = newTransport(u, cfg.Proxy.AllowPrivate); err != nil {
+			return nil, err
+		}
+		up.Transport = g.transports[key]
+		ups = append(ups, up)
+	}
+	return ups, nil
+}

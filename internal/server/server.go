@@ -1,0 +1,185 @@
+// Package server is the one place that knows every room: it builds the graph of parts from a
+// configuration, serves it, replaces it as a whole on reload, and shuts it down in order.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sallyport.dev/sallyport/internal/audit"
+	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/proxy"
+	"sallyport.dev/sallyport/internal/proxy/headguard"
+)
+
+// Server is a running gateway.
+type Server struct {
+	path  string // of the configuration file; empty for none
+	log   *slog.Logger
+	level *slog.LevelVar
+
+	state *state
+	audit *audit.Log
+	load  *proxy.Load
+
+	mu    sync.Mutex // one reload at a time
+	cfg   *config.Config
+	graph atomic.Pointer[graph]
+
+	http *http.Server
+	ln   net.Listener
+	done chan error
+	stop context.CancelFunc
+}
+
+// Start opens the data directory and the record, builds the graph and listens. The returned server
+// accepts calls. path is where the configuration came from, for reloads; it may be empty.
+func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logger) (_ *Server, err error) {
+	s := &Server{path: path, log: log, cfg: cfg, load: proxy.NewLoad(), done: make(chan error, 1)}
+	if s.state, err = openState(cfg); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.audit, err = openAudit(cfg, log); err != nil {
+		return nil, err
+	}
+	g, err := s.build(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.graph.Store(g)
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	ctx, s.stop = context.WithCancel(ctx)
+	s.follow(ctx)
+	if err := s.audit.Note(ctx, "start", map[string]string{"config": cfg.Hash(), "mode": cfg.Inspect.Mode, "version": Version()}); err != nil {
+		return nil, fmt.Errorf("record start: %w", err)
+	}
+	go func() {
+		err := s.http.Serve(s.ln)
+		if errors.Is(err, http.ErrServerClosed) {
+			err = nil
+		}
+		s.done <- err
+	}()
+	return s, nil
+}
+
+// Addr is where the data plane listens.
+func (s *Server) Addr() net.Addr { return s.ln.Addr() }
+
+// URL is the base URL to give to a client.
+func (s *Server) URL() string {
+	scheme := "http"
+	if s.cfg.Listen.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + s.ln.Addr().String()
+}
+
+// Done is closed with an error, or nil, when the listener ends.
+func (s *Server) Done() <-chan error { return s.done }
+
+func (s *Server) listen() error {
+	ln, err := net.Listen("tcp", s.cfg.Listen.Address)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	t := s.cfg.Proxy.Timeouts
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(s.cfg.Listen.TLS != nil)
+	protocols.SetUnencryptedHTTP2(s.cfg.Listen.TLS == nil && s.cfg.Listen.H2C)
+	s.http = &http.Server{
+		Handler:           http.HandlerFunc(s.serve),
+		ReadHeaderTimeout: t.Header,
+		IdleTimeout:       t.Idle,
+		MaxHeaderBytes:    int(s.cfg.Proxy.Limits.Header),
+		Protocols:         protocols,
+		ConnContext:       headguard.ConnContext,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: 30 * time.Second},
+	}
+	guarded := headguard.Listen(ln)
+	if c := s.cfg.Listen.TLS; c != nil {
+		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			_ = ln.Close()
+			return fmt.Errorf("load certificate: %w", err)
+		}
+		guarded = headguard.ListenTLS(ln, &tls.Config{
+			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		}, t.Header)
+	}
+	s.ln = guarded
+	return nil
+}
+
+// serve gives one call to the graph of the moment. A call keeps the graph it started with.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/-/health" {
+		s.health(w)
+		return
+	}
+	s.graph.Load().gateway.ServeHTTP(w, r)
+}
+
+// health says whether calls are being taken: 200, or 503 while the record cannot be written.
+func (s *Server) health(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	status, word := http.StatusOK, "ok"
+	if s.audit.Stats().Failing {
+		status, word = http.StatusServiceUnavailable, "record_unavailable"
+	}
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "{\"status\":%q,\"in_flight\":%d}\n", word, s.load.InFlight())
+}
+
+// Shutdown stops taking calls, lets those in flight end for as long as ctx allows, cuts the rest
+// (each with its record), and closes the record.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		// Closing the connections ends the calls; each still writes its record.
+		_ = s.http.Close()
+		for wait := time.Now().Add(2 * time.Second); s.load.InFlight() > 0 && time.Now().Before(wait); {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	s.close()
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+func (s *Server) close() {
+	if s.stop != nil {
+		s.stop()
+	}
+	if s.ln != nil {
+		_ = s.ln.Close()
+	}
+	if g := s.graph.Load(); g != nil {
+		g.close(nil)
+	}
+	if s.audit != nil {
+		if err := s.audit.Close(); err != nil {
+			s.log.Error("cannot close the record", "error", err)
+		}
+	}
+}

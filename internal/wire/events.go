@@ -1,0 +1,138 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/strictjson"
+	"sallyport.dev/sallyport/internal/wire/sse"
+)
+
+// ErrFrame is an event whose data cannot be read in one way only.
+var ErrFrame = errors.New("wire: the event's data is not JSON that every parser reads alike")
+
+// Events takes the frames of one stream apart: every string of an event becomes a text, either a
+// piece of a lane or standing alone. It knows nothing of a dialect but what Lane tells it.
+type Events struct {
+	// Values are the names whose strings are structure (see Grammar).
+	Values map[string]bool
+	// Lane says to which lane the string at node i belongs, "" for none, and whose words it is.
+	// name is the last name on its path, path the whole path within the event.
+	Lane func(e *Events, i int, name string, path []byte) (lane string, c gate.Channel)
+	// Unread says that the string at node i is not text, and what it is.
+	Unread func(e *Events, i int, name string) (gate.UninspectedKind, bool)
+
+	Doc  strictjson.Doc
+	Type string // of the event in hand: the member "type", or the event field
+
+	ev    sse.Event
+	path  []byte
+	frame *gate.Frame
+}
+
+// Take reads one frame. has is false for one without data; done is its data being exactly "[DONE]".
+func (e *Events) Take(raw []byte) (f gate.Frame, has, done bool, err error) {
+	f.Raw = raw
+	sse.Fields(raw, &e.ev)
+	for _, o := range e.ev.Other {
+		if o.Len() > 0 && !structural(raw[o.Start:o.End]) {
+			f.Texts = append(f.Texts, gate.Text{Segment: gate.Segment{Text: validUTF8(raw[o.Start:o.End]), Channel: gate.ChannelAssistant, Path: "comment", Turn: -1, Place: gate.Place{Span: o, Coding: gate.Verbatim}}})
+		}
+	}
+	if e.ev.Mark {
+		return f, false, false, ErrFrame
+	}
+	if !e.ev.HasData || len(e.ev.Data) == 0 {
+		return f, false, false, nil
+	}
+	if string(e.ev.Data) == "[DONE]" {
+		return f, false, true, nil
+	}
+	if err := e.Doc.Parse(e.ev.Data, strictjson.Limits{}); err != nil {
+		return f, true, false, ErrFrame
+	}
+	e.Type = e.Doc.Str(e.Doc.Get(strictjson.Root, "type"))
+	if e.Type == "" {
+		e.Type = string(e.ev.Name)
+	}
+	e.path, e.frame = e.path[:0], &f
+	e.walk(strictjson.Root, "")
+	return f, true, false, nil
+}
+
+func validUTF8(b []byte) []byte { return bytes.ToValidUTF8(b, []byte("\uFFFD")) }
+
+// walk visits every string. An array element is known by its own index, where it has one: that is
+// what stays the same from event to event.
+func (e *Events) walk(i int, name string) {
+	d := &e.Doc
+	at := len(e.path)
+	switch d.Nodes[i].Kind {
+	case strictjson.String:
+		e.text(i, name)
+	case strictjson.Array:
+		k := 0
+		for c := range d.Children(i) {
+			n := k
+			if x := d.Get(c, "index"); x >= 0 {
+				n = Int(d, x)
+			}
+			e.path = append(strconv.AppendInt(append(e.path, '['), int64(n), 10), ']')
+			e.walk(c, name)
+			e.path = e.path[:at]
+			k++
+		}
+	case strictjson.Object:
+		for c := range d.Children(i) {
+			key := d.Key(c)
+			if at > 0 {
+				e.path = append(e.path, '.')
+			}
+			e.path = append(e.path, key...)
+			if len(key) >= 24 || !structural(key) {
+				e.frame.Texts = append(e.frame.Texts, gate.Text{Segment: gate.Segment{Text: key, Channel: gate.ChannelAssistant, Path: string(e.path), Turn: -1, Place: gate.Place{Coding: gate.Nowhere}}})
+			}
+			e.walk(c, string(key))
+			e.path = e.path[:at]
+		}
+	}
+}
+
+func (e *Events) text(i int, name string) {
+	d := &e.Doc
+	n := d.Nodes[i]
+	if n.End-n.Start <= 2 {
+		return
+	}
+	if e.Values[name] && structural(d.Raw[n.Start+1:n.End-1]) {
+		return
+	}
+	if e.Unread != nil {
+		if kind, ok := e.Unread(e, i, name); ok {
+			e.frame.Uninspected = append(e.frame.Uninspected, gate.Uninspected{Kind: kind, Path: string(e.path), Bytes: n.End - n.Start})
+			return
+		}
+	}
+	lane, channel := e.Lane(e, i, name, e.path)
+	t := gate.Text{Lane: lane, Segment: gate.Segment{Text: d.Text(i), Channel: channel, Path: string(e.path), Turn: -1}}
+	if span, ok := e.ev.Span(gate.Span{Start: n.Start + 1, End: n.End - 1}); ok {
+		t.Place = gate.Place{Span: span, Coding: gate.JSONString}
+	} else {
+		t.Place.Coding = gate.Nowhere
+	}
+	e.frame.Texts = append(e.frame.Texts, t)
+}
+
+// Base64ish says whether a JSON string holds only characters of base64, so that no words can hide.
+func Base64ish(v []byte) bool {
+	for _, b := range v {
+		switch {
+		case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9', b == '+', b == '/', b == '=', b == '-', b == '_', b == '"':
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,280 @@
+package openai
+
+import (
+	"bytes"
+	"encoding/json"
+	"sort"
+	"strconv"
+	"strings"
+
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/strictjson"
+	"sallyport.dev/sallyport/internal/wire"
+)
+
+// stream reads chat completion chunks, completion chunks, the events of the Responses API and of
+// the assistants, and whatever events are new.
+type stream struct {
+	events   wire.Events
+	endpoint string
+	account  wire.Account
+
+	id, model string
+	created   int
+	object    string
+	open      map[int]bool // choices seen and not finished
+	response  []byte       // the response object of response.created
+	sequence  int
+}
+
+// Stream implements wire.Dialect.
+func (Dialect) Stream(rt wire.Route) wire.Stream {
+	return &stream{endpoint: rt.Endpoint, events: wire.Events{Values: streamValues, Lane: laneOf, Unread: unread}}
+}
+
+var streamValues = wire.Names(`id object model system_fingerprint service_tier role type finish_reason
+	item_id response_id call_id event status previous_response_id assistant_id thread_id run_id obfuscation`)
+
+// laneOf: within a choice every string of the delta continues the one before; in a *.delta event
+// the delta does, by item and index. Other strings stand alone.
+func laneOf(e *wire.Events, i int, name string, path []byte) (string, gate.Channel) {
+	p := string(path)
+	if strings.HasPrefix(p, "choices[") {
+		if strings.Contains(p, "].delta") || strings.HasSuffix(p, "].text") || strings.Contains(p, "].logprobs") && name == "token" {
+			if strings.Contains(p, "].logprobs") {
+				p = p[:strings.IndexByte(p, ']')] + "].logprobs.token"
+			}
+			return p, gate.ChannelAssistant
+		}
+		return "", gate.ChannelAssistant
+	}
+	base, isDelta := strings.CutSuffix(e.Type, ".delta")
+	if !isDelta && !strings.HasPrefix(p, "delta") && e.Type != "" {
+		return "", channelOf(e, i, name)
+	}
+	if e.Type == "" && !strings.Contains(p, "delta") {
+		return "", gate.ChannelAssistant
+	}
+	return laneName(e, base) + p, channelOf(e, i, name)
+}
+
+// laneName is what the events of one text have in common.
+func laneName(e *wire.Events, base string) string {
+	d := &e.Doc
+	var b strings.Builder
+	b.WriteString(base)
+	for _, k := range []string{"stream_id", "item_id", "id", "output_index", "content_index", "summary_index", "command_index"} {
+		if n := d.Get(strictjson.Root, k); n >= 0 {
+			b.WriteByte('|')
+			b.Write(d.Value(n))
+		}
+	}
+	b.WriteByte('|')
+	return b.String()
+}
+
+// channelOf: results of the provider's own tools are a tool's words, all else is the model's.
+func channelOf(e *wire.Events, i int, name string) gate.Channel {
+	for n := e.Doc.Nodes[i].Parent; n >= 0; n = e.Doc.Nodes[n].Parent {
+		switch string(e.Doc.Key(n)) {
+		case "results", "search_results":
+			return gate.ChannelDocument
+		case "outputs", "tools":
+			return gate.ChannelTool
+		}
+	}
+	if strings.Contains(e.Type, "output_content") || strings.Contains(e.Type, "mcp_list_tools") {
+		return gate.ChannelTool
+	}
+	return gate.ChannelAssistant
+}
+
+func unread(e *wire.Events, i int, name string) (gate.UninspectedKind, bool) {
+	v := e.Doc.Value(i)
+	switch name {
+	case "encrypted_content":
+		return gate.UninspectedOpaque, true
+	case "data", "audio", "delta", "b64_json", "partial_image_b64", "result":
+		if !wire.Base64ish(v) || len(v) < 64 {
+			return 0, false
+		}
+		switch {
+		case name == "b64_json" || name == "partial_image_b64" || name == "result":
+			return gate.UninspectedImage, true
+		case name == "delta" && strings.Contains(e.Type, "audio") && !strings.Contains(e.Type, "transcript"):
+			return gate.UninspectedAudio, true
+		case name == "audio" || name == "data" && string(e.Doc.Key(e.Doc.Nodes[i].Parent)) == "audio":
+			return gate.UninspectedAudio, true
+		}
+	}
+	return 0, false
+}
+
+// Read implements wire.Stream.
+func (s *stream) Read(raw []byte) (gate.Frame, error) {
+	f, has, done, err := s.events.Take(raw)
+	if err != nil {
+		return f, err
+	}
+	if done {
+		s.account.Done, f.Last, f.Closes = true, true, []string{"*"}
+		return f, nil
+	}
+	if has {
+		s.note(&f)
+	}
+	return f, nil
+}
+
+// note keeps what the stream says about itself and which lanes an event ends.
+func (s *stream) note(f *gate.Frame) {
+	e := &s.events
+	d := &e.Doc
+	if choices := d.Get(strictjson.Root, "choices"); choices >= 0 {
+		s.chunk(f, choices)
+		return
+	}
+	if u := d.Get(strictjson.Root, "usage"); d.Kind(u) == strictjson.Object {
+		s.account.Usage = usage(d, u)
+	}
+	if n := d.Get(strictjson.Root, "sequence_number"); n >= 0 {
+		s.sequence = wire.Int(d, n)
+	}
+	r := d.Get(strictjson.Root, "response")
+	if d.Kind(r) == strictjson.Object {
+		if m := d.Str(d.Get(r, "model")); m != "" {
+			s.account.Model = m
+		}
+		if u := d.Get(r, "usage"); d.Kind(u) == strictjson.Object {
+			s.account.Usage = usage(d, u)
+		}
+		if s.response == nil {
+			s.response = bytes.Clone(d.Value(r))
+		}
+	}
+	switch e.Type {
+	case "response.completed", "response.failed", "response.incomplete", "response.cancelled":
+		s.account.Finish = d.Str(d.Get(r, "status"))
+		s.account.Done, f.Last, f.Closes = true, true, []string{"*"}
+	case "error":
+		f.Closes = []string{"*"}
+	case "response.output_item.done", "response.content_part.done", "thread.message.completed", "thread.run.completed":
+		f.Closes = []string{"*"}
+	default:
+		if strings.HasSuffix(e.Type, ".done") || strings.HasSuffix(e.Type, ".completed") {
+			f.Closes = []string{"*"}
+		}
+	}
+	if e.Type == "transcript.text.done" || e.Type == "speech.audio.done" || e.Type == "image_generation.completed" || e.Type == "image_edit.completed" {
+		s.account.Done, f.Last = true, true
+	}
+}
+
+func (s *stream) chunk(f *gate.Frame, choices int) {
+	d := &s.events.Doc
+	if s.id == "" {
+		s.id, s.model = d.Str(d.Get(strictjson.Root, "id")), d.Str(d.Get(strictjson.Root, "model"))
+		s.created, s.object = wire.Int(d, d.Get(strictjson.Root, "created")), d.Str(d.Get(strictjson.Root, "object"))
+		s.account.Model = s.model
+	}
+	if u := d.Get(strictjson.Root, "usage"); d.Kind(u) == strictjson.Object {
+		s.account.Usage = usage(d, u)
+	}
+	k := 0
+	for c := range d.Children(choices) {
+		n := k
+		if x := d.Get(c, "index"); x >= 0 {
+			n = wire.Int(d, x)
+		}
+		k++
+		if s.open == nil {
+			s.open = map[int]bool{}
+		}
+		fr := d.Get(c, "finish_reason")
+		if d.Kind(fr) == strictjson.String {
+			s.account.Finish = d.Str(fr)
+			delete(s.open, n)
+			f.Closes = append(f.Closes, "choices["+strconv.Itoa(n)+"]*")
+		} else if len(s.open) < 1024 {
+			s.open[n] = true
+		}
+	}
+}
+
+// Account implements wire.Stream.
+func (s *stream) Account() wire.Account { return s.account }
+
+// Stop implements wire.Stream: the finish reason content_filter for every open choice, or
+// response.incomplete with the reason content_filter.
+func (s *stream) Stop(p *gate.Problem) []byte {
+	if s.endpoint == "responses" || s.response != nil {
+		return s.incomplete()
+	}
+	if s.endpoint != "chat.completions" && s.endpoint != "completions" && s.endpoint != "unknown" && s.open == nil {
+		return s.Fail(p)
+	}
+	open := make([]int, 0, len(s.open)+1)
+	for n := range s.open {
+		open = append(open, n)
+	}
+	if len(open) == 0 {
+		open = append(open, 0)
+	}
+	sort.Ints(open)
+	object, id := s.object, s.id
+	if object == "" {
+		object = "chat.completion.chunk"
+	}
+	if id == "" {
+		id = "chatcmpl-blocked"
+	}
+	var b bytes.Buffer
+	for _, n := range open {
+		choice := map[string]any{"index": n, "finish_reason": "content_filter", "logprobs": nil}
+		if object == "text_completion" || s.endpoint == "completions" {
+			object, choice["text"] = "text_completion", ""
+		} else {
+			choice["delta"] = struct{}{}
+		}
+		data(&b, "", map[string]any{"id": id, "object": object, "created": s.created, "model": s.model, "choices": []any{choice}})
+	}
+	b.WriteString("data: [DONE]\n\n")
+	return b.Bytes()
+}
+
+// incomplete is response.incomplete, with the stream's own response object and none of its output.
+func (s *stream) incomplete() []byte {
+	response := map[string]any{"id": "resp_blocked", "object": "response", "created_at": s.created, "model": s.account.Model, "tools": []any{}, "tool_choice": "auto", "parallel_tool_calls": true, "metadata": map[string]any{}}
+	if s.response != nil {
+		_ = json.Unmarshal(s.response, &response)
+	}
+	response["status"], response["output"] = "incomplete", []any{}
+	response["error"] = nil
+	response["incomplete_details"] = map[string]string{"reason": "content_filter"}
+	var b bytes.Buffer
+	data(&b, "response.incomplete", map[string]any{"type": "response.incomplete", "sequence_number": s.sequence + 1, "response": response})
+	return b.Bytes()
+}
+
+// Fail implements wire.Stream.
+func (s *stream) Fail(p *gate.Problem) []byte {
+	var b bytes.Buffer
+	if s.endpoint == "responses" || s.response != nil {
+		data(&b, "error", map[string]any{"type": "error", "sequence_number": s.sequence + 1, "code": string(p.Code), "message": p.Message, "param": nil})
+		return b.Bytes()
+	}
+	b.WriteString("data: ")
+	b.Write(errorBody(p))
+	b.WriteString("\n\ndata: [DONE]\n\n")
+	return b.Bytes()
+}
+
+func data(b *bytes.Buffer, event string, v any) {
+	if event != "" {
+		b.WriteString("event: " + event + "\n")
+	}
+	j, _ := json.Marshal(v)
+	b.WriteString("data: ")
+	b.Write(j)
+	b.WriteString("\n\n")
+}
