@@ -57,7 +57,9 @@ func (l *lane) Expire() ([]gate.Finding, int) {
 	for i := range m.cands {
 		m.try(&m.cands[i], m.pos, false)
 	}
-	m.mask.tell(m, m.pos)
+	if m.mask.on {
+		m.mask.tell(m, m.pos)
+	}
 	m.peek()
 	return l.take(m.fold.Pos())
 }

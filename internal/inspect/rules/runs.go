@@ -3,6 +3,7 @@ package rules
 import (
 	"bytes"
 	"slices"
+	"unicode/utf8"
 
 	"sallyport.dev/sallyport/internal/inspect/views"
 )
@@ -43,8 +44,8 @@ const (
 	minLine     = 32   // characters of a line that may go on in the next
 	minPrinted  = 8    // decoded bytes in a row that must be text
 	minSpaced   = 8    // letters of a spaced run
-	spacedLimit = 1024 // view bytes of one window of a spaced or escaped run
-	escapeReach = 24   // view bytes after an escape that still belong to its run
+	spacedLimit = 1024 // view bytes of one window of a spaced run
+	escapeReach = 24   // view bytes after an escape that still belong to its run, with the word there
 	echoes      = 32   // hits in decoded runs remembered
 	turnWindow  = 384  // view bytes read backwards or rotated after a trigger
 )
@@ -177,11 +178,11 @@ func (m *machine) runByte(fl uint8) {
 		e.at = pos
 	}
 	if e.on {
-		if pos-e.last >= escapeReach && e.at < 0 {
+		if pos-e.last >= escapeReach && e.at < 0 && (fl&flSpace != 0 || m.text.Cas[pos-m.text.Off] >= utf8.RuneSelf) {
 			m.endEscapes(pos)
-		} else if pos-e.from >= spacedLimit {
+		} else if pos-e.from >= RunLimit {
 			m.escaped(e.from, pos, e.mark)
-			e.from += spacedLimit / 2
+			e.from += RunLimit / 2
 			e.mark = max(e.mark, e.from)
 		}
 	}

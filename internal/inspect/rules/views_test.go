@@ -292,7 +292,7 @@ func TestChannelsAndVersion(t *testing.T) {
 		"[[rules]]\nid='own'\ncategory='jailbreak'\nregex='purple elephant'\n[rules.examples]\nmatch=['a grey one']\n",
 		"[[rules]]\nid='own'\ncategory='jailbreak'\nregex='purple elephant'\n[rules.examples]\nmiss=['a purple elephant']\n",
 		"[[rules]]\nid='own'\ncategory='nonsense'\nregex='purple elephant'\n",
-		"[[rules]]\nid='own'\ncategory='jailbreak'\nregex='.*elephant'\n",
+		"[[rules]]\nid='own'\ncategory='jailbreak'\nregex='[a-z]+elephant'\n",
 		"[[rules]]\nid='own'\ncategory='jailbreak'\nregex='(purple'\n",
 		"[[rules]]\nid='own'\nregex='purple elephant'\nchannels=['nobody']\n",
 		"[[rules]]\nid='own'\nregex='purple elephant'\n[[rules]]\nid='own'\nregex='grey elephant'\n",
