@@ -56,6 +56,12 @@ type vstate struct {
 	match bool
 	dead  bool
 	next  []atomic.Pointer[vstate]
+	wide  [8]atomic.Pointer[wideEdge] // the last runes beyond ASCII, by their low bits
+}
+
+type wideEdge struct {
+	r  rune
+	to *vstate
 }
 
 func newViability(pattern string) *viability {
@@ -167,6 +173,8 @@ func (v *viability) step(s *vstate, r rune) *vstate {
 		if n := s.next[v.class[r]].Load(); n != nil {
 			return n
 		}
+	} else if x := s.wide[r&7].Load(); x != nil && x.r == r {
+		return x.to
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -177,8 +185,12 @@ func (v *viability) step(s *vstate, r rune) *vstate {
 		}
 	}
 	n := v.state(pcs)
-	if n != nil && r < utf8.RuneSelf {
+	switch {
+	case n == nil:
+	case r < utf8.RuneSelf:
 		s.next[v.class[r]].Store(n)
+	default:
+		s.wide[r&7].Store(&wideEdge{r, n})
 	}
 	return n
 }

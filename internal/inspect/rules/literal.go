@@ -2,6 +2,7 @@ package rules
 
 import (
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -57,15 +58,13 @@ func cut(s string, n int) string {
 
 // shortest drops doubles and every string that another one begins.
 func shortest(in []string) []string {
-	var out []string
-next:
-	for i, s := range in {
-		for j, t := range in {
-			if i != j && strings.HasPrefix(s, t) && (len(t) < len(s) || j < i) {
-				continue next
-			}
+	sorted := slices.Clone(in)
+	slices.Sort(sorted)
+	out := sorted[:0]
+	for _, s := range sorted {
+		if len(out) == 0 || !strings.HasPrefix(s, out[len(out)-1]) {
+			out = append(out, s)
 		}
-		out = append(out, s)
 	}
 	return out
 }

@@ -166,9 +166,6 @@ func compile(s Source) (*rule, error) {
 	if r.pinned {
 		r.pattern = `\A(?:` + r.pattern + `)`
 	}
-	if _, err := syntax.Parse(r.pattern, syntax.Perl); err != nil {
-		return nil, fmt.Errorf("rule %s: %w", s.ID, err)
-	}
 	r.re = &matcher{pattern: r.pattern}
 	if !r.cased {
 		tight := squeezed(tree)

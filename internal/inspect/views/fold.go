@@ -4,7 +4,10 @@
 // the bytes it came from. It decides nothing and forwards nothing: readings are only looked at.
 package views
 
-import "unicode/utf8"
+import (
+	"slices"
+	"unicode/utf8"
+)
 
 // Span is where one byte of a view came from: source bytes S..E, relative to Text's origin.
 type Span struct{ S, E int32 }
@@ -197,23 +200,41 @@ func (f *Folder) Write(p []byte, t *Text) {
 			i += w
 			continue
 		}
-		k := kind[c]
-		if k&kindPlain == 0 || f.busy {
+		if kind[c]&kindPlain == 0 || f.busy {
 			f.pos = base + i
 			f.ascii(c, t)
 			i++
 			continue
 		}
-		if k&kindLetter == 0 {
-			f.mode = wordNone
-		} else if f.mode == wordNone {
-			f.mode = wordLatin
+		// A run of plain bytes is copied as one.
+		n := i + 1
+		for n < len(p) && p[n] < utf8.RuneSelf && kind[p[n]]&kindPlain != 0 {
+			n++
 		}
+		if kind[p[n-1]]&kindLetter == 0 {
+			f.mode = wordNone
+		} else if m := f.mode; m == wordNone {
+			f.mode = wordLatin
+		} else {
+			for k := i; k < n; k++ { // the word goes on unless something ends it
+				if kind[p[k]]&kindLetter == 0 {
+					f.mode = wordLatin
+					break
+				}
+			}
+		}
+		at := len(t.Low)
+		t.Cas = append(t.Cas, p[i:n]...)
+		t.Low = append(t.Low, p[i:n]...)
+		t.Src = slices.Grow(t.Src, n-i)[:at+n-i]
+		low, src := t.Low[at:], t.Src[at:]
 		s := int32(base + i - t.origin)
-		t.Low = append(t.Low, lower[c])
-		t.Cas = append(t.Cas, c)
-		t.Src = append(t.Src, Span{s, s + 1})
-		i++
+		for k, c := range low {
+			low[k] = lower[c]
+			src[k] = Span{s, s + 1}
+			s++
+		}
+		i = n
 	}
 	f.pos = base + i
 }
