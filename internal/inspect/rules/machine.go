@@ -118,7 +118,7 @@ func (m *machine) scan() {
 		}
 		st = a.next[st+uint32(a.class[t.Low[i]])]
 		m.st = st
-		if m.runs.on {
+		if m.runs.on && !(m.runs.quiet && fl == m.prev && fl == flLower|flB64) {
 			m.runByte(fl)
 		}
 		if m.mask.on {

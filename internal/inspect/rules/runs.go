@@ -65,8 +65,9 @@ var triggers = [turns][]string{
 // runs follows everything that may be text in another writing. A run is recognised at a position
 // (mark); a finding in it begins there at the earliest, because what stood before may have left.
 type runs struct {
-	on bool
-	b  struct { // base64 or hex
+	on    bool
+	quiet bool     // nothing is open: inside a lower-case word there is nothing to do
+	b     struct { // base64 or hex
 		word, from, mark int
 		open             bool // a full line has ended; the next one may go on
 	}
@@ -186,12 +187,16 @@ func (m *machine) runByte(fl uint8) {
 			e.mark = max(e.mark, e.from)
 		}
 	}
+	open := false
 	for i := range r.turn {
-		if t := &r.turn[i]; t.from >= 0 && pos-t.from >= turnWindow {
+		t := &r.turn[i]
+		if t.from >= 0 && pos-t.from >= turnWindow {
 			m.turned(i, t.from, pos, t.mark)
 			t.from, t.mark, t.again = t.again, t.again, -1
 		}
+		open = open || t.from >= 0
 	}
+	r.quiet = !open && b.mark < 0 && l.n == 0 && e.at < 0 && !e.on
 }
 
 // mixes says that two neighbours are not what a written word has.
@@ -264,6 +269,7 @@ func (m *machine) endEscapes(pos int) {
 
 // trigger opens a turned run at start, or notes where the next one should begin.
 func (m *machine) trigger(kind, start int) {
+	m.runs.quiet = false
 	t := &m.runs.turn[kind]
 	if t.from < 0 {
 		t.from, t.mark = max(start-lookback+16, 0), start
