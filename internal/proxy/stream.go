@@ -198,6 +198,10 @@ func (s *streaming) record(o gate.Outcome) bool {
 	}
 	a := s.ws.Account()
 	c.rec.Usage, c.rec.Finish, c.rec.Outcome = a.Usage, a.Finish, o
+	if d := s.window.Decision(); d.Verdict > c.rec.Decision.Verdict {
+		d.Stage = "answer"
+		c.rec.Decision = d
+	}
 	if c.rec.Model == "" {
 		c.rec.Model = a.Model
 	}
@@ -229,7 +233,8 @@ func (s *streaming) stop(out []byte, end *output.End, err error) {
 		s.finishWith(out, row.Problem(), s.ws.Fail(row.Problem()), gate.OutcomeFailed)
 		return
 	}
-	c.rec.Decision = gate.Decision{Verdict: gate.Block, Stage: "answer", Problem: end.Problem, Reason: string(end.Problem.Code)}
+	c.rec.Decision = end.Decision
+	c.rec.Decision.Stage = "answer"
 	s.finishWith(out, end.Problem, end.Bytes, gate.OutcomeBlocked)
 }
 

@@ -87,7 +87,7 @@ func ReadBody(g *Grammar, contentType string, body []byte, s Scope, json bool) (
 		r, _, err := ReadJSON(g, body, s)
 		return r, err
 	}
-	if m != MediaMultipart && m != MediaLines && json && looksJSON(body) {
+	if m != MediaMultipart && json && looksJSON(body) {
 		return nil, Ambiguous("The body is JSON, but its Content-Type says otherwise.")
 	}
 	r := &gate.Reading{}
@@ -121,6 +121,13 @@ func readLoose(g *Grammar, r *gate.Reading, b []byte, base int, s Scope, path st
 	}
 	if kind, binary := sniff(b); binary {
 		r.Uninspected = append(r.Uninspected, gate.Uninspected{Kind: kind, Path: path, Bytes: len(b)})
+		if !mostlyText(b) {
+			return
+		}
+		// Words under a false signature, or with a broken byte among them, are still words.
+		r.Segments = append(r.Segments, gate.Segment{
+			Text: bytes.ToValidUTF8(b, []byte("\uFFFD")), Channel: s.Channel, Role: s.Role, Path: path, Turn: -1, Place: gate.Place{Coding: gate.Nowhere},
+		})
 		return
 	}
 	if looksJSON(b) {
@@ -134,14 +141,27 @@ func readLoose(g *Grammar, r *gate.Reading, b []byte, base int, s Scope, path st
 	})
 }
 
-// readLines reads JSON texts, one a line, or one over all lines. A line that is not JSON is text. It
-// says whether any line was JSON.
+// mostlyText says whether at most one byte in sixteen is neither printable nor valid UTF-8.
+func mostlyText(b []byte) bool {
+	odd := 0
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n <= 1 || r < 0x20 && r != '\n' && r != '\r' && r != '\t' {
+			odd++
+		}
+		i += n
+	}
+	return odd*16 <= len(b)
+}
+
+// readLines reads JSON texts, one a line, or one over all lines. Where some line is not JSON, the
+// whole is read as one text too: what it says may run over lines. It says whether any line was JSON.
 func readLines(g *Grammar, r *gate.Reading, b []byte, base int, s Scope) bool {
 	if readOne(g, r, b, base, s, "") {
 		return true
 	}
-	any, line := false, 0
-	for at := 0; at < len(b); line++ {
+	any, rest := false, false
+	for at := 0; at < len(b); {
 		end := at + bytes.IndexByte(b[at:], '\n')
 		if end < at {
 			end = len(b)
@@ -150,16 +170,20 @@ func readLines(g *Grammar, r *gate.Reading, b []byte, base int, s Scope) bool {
 		if len(bytes.TrimSpace(l)) > 0 {
 			if looksJSON(l) && readOne(g, r, l, base+at, s, "") {
 				any = true
-			} else if utf8.Valid(l) {
-				r.Segments = append(r.Segments, gate.Segment{
-					Text: l, Channel: s.Channel, Turn: line,
-					Place: gate.Place{Span: gate.Span{Start: base + at, End: base + end}, Coding: gate.Verbatim},
-				})
+			} else {
+				rest = true
 			}
 		}
 		at = end + 1
 	}
-	return any
+	if rest {
+		seg := gate.Segment{Text: b, Role: s.Role, Channel: s.Channel, Turn: -1, Place: gate.Place{Span: gate.Span{Start: base, End: base + len(b)}, Coding: gate.Verbatim}}
+		if !utf8.Valid(b) {
+			seg.Text, seg.Place = bytes.ToValidUTF8(b, []byte("\uFFFD")), gate.Place{Coding: gate.Nowhere}
+		}
+		r.Segments = append(r.Segments, seg)
+	}
+	return any || rest
 }
 
 // readOne reads one JSON text at offset base of the body.
@@ -168,10 +192,10 @@ func readOne(g *Grammar, r *gate.Reading, b []byte, base int, s Scope, path stri
 	if err != nil {
 		return false
 	}
-	first := len(r.Segments)
+	first, unread := len(r.Segments), len(r.Uninspected)
 	w := Walk{Doc: doc, Reading: r, Grammar: g, path: []byte(path)}
 	if w.Run(strictjson.Root, s) != nil {
-		r.Segments = r.Segments[:first]
+		r.Segments, r.Uninspected = r.Segments[:first], r.Uninspected[:unread]
 		return false
 	}
 	for k := first; k < len(r.Segments); k++ {

@@ -24,7 +24,7 @@ func readMultipart(g *Grammar, r *gate.Reading, boundary, contentType string, bo
 		return Ambiguous("The multipart body does not begin with its boundary.")
 	}
 	at := len(delim)
-	fields := map[string]bool{}
+	fields, files := map[string]bool{}, map[string]bool{}
 	for n := 0; ; n++ {
 		if bytes.HasPrefix(body[at:], []byte("--")) {
 			if rest := body[at+2:]; len(bytes.Trim(rest, "\r\n")) > 0 {
@@ -56,11 +56,18 @@ func readMultipart(g *Grammar, r *gate.Reading, boundary, contentType string, bo
 		}
 		end := max(start-2+next, start)
 		at = start - 2 + next + 2 + len(delim)
+		// A field given twice, or once as a field and once as a file, is read by the first or the
+		// last; several files of one name are a list.
 		if p.file == "" {
-			if fields[p.name] && !strings.HasSuffix(p.name, "[]") {
+			if fields[p.name] && !strings.HasSuffix(p.name, "[]") || files[p.name] {
 				return Ambiguous("A field of the multipart body is given twice.")
 			}
 			fields[p.name] = true
+		} else {
+			if fields[p.name] {
+				return Ambiguous("A field of the multipart body is given twice.")
+			}
+			files[p.name] = true
 		}
 		p.read(g, r, body[start:end], start, s, n)
 	}

@@ -53,6 +53,13 @@ func cutsOf(body []byte, segs []gate.Segment, e gate.Edit) ([]cut, error) {
 	if e.Start < 0 || e.End < e.Start || e.End > len(s.Text) {
 		return nil, fmt.Errorf("splice: span %d..%d is outside the text", e.Start, e.End)
 	}
+	// A rune goes whole or stays whole.
+	for e.Start > 0 && e.Start < len(s.Text) && !utf8.RuneStart(s.Text[e.Start]) {
+		e.Start--
+	}
+	for e.End < len(s.Text) && !utf8.RuneStart(s.Text[e.End]) {
+		e.End++
+	}
 	if s.Joined != nil {
 		var cuts []cut
 		with := e.With

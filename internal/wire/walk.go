@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/strictjson"
@@ -17,6 +18,9 @@ type Scope struct {
 	// Free is set in objects whose names are the caller's own (schemas, arguments, metadata): their
 	// names are read as text, and no name is structure.
 	Free bool
+	// Settled is set once a message or item has said whose words it holds; a role further in says
+	// nothing, so that a part of a tool result cannot call itself system text.
+	Settled bool
 	// Sealed is set where a changed byte breaks the provider's signature; nothing there is edited.
 	Sealed bool
 }
@@ -189,7 +193,7 @@ func (w *Walk) join(first int, key string, s Scope) {
 	size := 0
 	for k := first; k < len(w.Reading.Segments); k++ {
 		g := &w.Reading.Segments[k]
-		if g.Joined == nil && g.Channel == s.Channel && len(g.Text) > 0 && (bytes.HasSuffix([]byte(g.Path), []byte("text")) || g.Path[len(g.Path)-1] == ']') {
+		if g.Joined == nil && g.Channel == s.Channel && len(g.Text) > 0 && joinable(g.Path) {
 			parts = append(parts, k)
 			size += len(g.Text) + 1
 		}
@@ -197,7 +201,11 @@ func (w *Walk) join(first int, key string, s Scope) {
 	if len(parts) < 2 {
 		return
 	}
-	for _, sep := range []string{"", " "} {
+	seps := []string{"", " "}
+	if w.Reading.Segments[parts[0]].Path == w.At()+"[0].token" {
+		seps = seps[:1] // tokens carry their own spaces
+	}
+	for _, sep := range seps {
 		text := make([]byte, 0, size)
 		joined := make([]gate.Part, 0, len(parts))
 		for n, k := range parts {
@@ -212,6 +220,14 @@ func (w *Walk) join(first int, key string, s Scope) {
 			Place: gate.Place{Coding: gate.Nowhere}, Joined: joined,
 		})
 	}
+}
+
+// joinable says whether a path ends as the texts do that a model reads one after the other: the
+// text of a part, an element of a list of strings, a token of log probabilities (not of their
+// alternatives).
+func joinable(path string) bool {
+	return strings.HasSuffix(path, "text") || strings.HasSuffix(path, "]") || strings.HasSuffix(path, ".text.value") ||
+		strings.HasSuffix(path, ".token") && !strings.Contains(path, ".top_logprobs[")
 }
 
 // joins are the lists whose texts a model reads as one.

@@ -41,7 +41,12 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 	}
 	switch d.Kind(i) {
 	case strictjson.Object:
-		switch s2 := d.Str(d.Get(i, "role")); s2 {
+		role := d.Str(d.Get(i, "role"))
+		if s.Settled {
+			role = ""
+		}
+		s.Settled = s.Settled || role != ""
+		switch s2 := role; s2 {
 		case "user":
 			s.Role, s.Channel = s2, gate.ChannelUser
 		case "assistant":
@@ -67,7 +72,7 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 			return true
 		case typ == "container_upload":
 			w.Unread(gate.UninspectedReference, 0)
-		case typ == "text" && key == "system":
+		case typ == "text" && key == "system" && !s.Settled:
 			s.Channel = gate.ChannelSystem
 		}
 		s.Free = free[key]
@@ -79,13 +84,17 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 		case "tools", "mcp_servers":
 			s.Channel = gate.ChannelTool
 		case "system":
-			s.Channel = gate.ChannelSystem
+			if !s.Settled {
+				s.Channel = gate.ChannelSystem
+			}
 		}
 		s.Free = free[key]
 	case strictjson.String:
 		switch key {
 		case "system":
-			s.Channel = gate.ChannelSystem
+			if !s.Settled {
+				s.Channel = gate.ChannelSystem
+			}
 		case "signature", "encrypted_content", "encrypted_index":
 			w.Unread(gate.UninspectedOpaque, len(d.Value(i)))
 			return true

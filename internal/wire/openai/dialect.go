@@ -64,7 +64,12 @@ func (Dialect) ReadRequest(rt wire.Route, contentType string, body []byte) (*gat
 	}
 	s := wire.Scope{Channel: gate.ChannelUser, Turn: -1}
 	if m, _, ok := wire.MediaOf(contentType); !ok || m != wire.MediaJSON {
-		return wire.ReadBody(&grammar, contentType, body, s, !jsonless[rt.Endpoint])
+		r, err := wire.ReadBody(&grammar, contentType, body, s, !jsonless[rt.Endpoint])
+		if err == nil && rt.Endpoint == "uploads" && m == wire.MediaMultipart {
+			// One part of a file: what runs over into the next cannot be read here.
+			r.Uninspected = append(r.Uninspected, gate.Uninspected{Kind: gate.UninspectedFile, Path: "split upload", Bytes: len(body)})
+		}
+		return r, err
 	}
 	r, doc, err := wire.ReadJSON(&grammar, body, s)
 	if err != nil {

@@ -61,7 +61,8 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 	}
 	switch d.Kind(i) {
 	case strictjson.Object:
-		if role := d.Get(i, "role"); role >= 0 {
+		if role := d.Get(i, "role"); role >= 0 && !s.Settled {
+			s.Settled = true
 			s.Role = d.Str(role)
 			switch s.Role {
 			case "system":
@@ -81,7 +82,7 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 			if c, ok := byItem[typ]; ok {
 				s.Channel = c
 			} else if strings.HasSuffix(typ, "_output") && typ != "computer_output" {
-				s.Channel = gate.ChannelTool
+				s.Channel, s.Settled = gate.ChannelTool, true
 			}
 			switch typ {
 			case "item_reference":
@@ -94,19 +95,6 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 		switch key {
 		case "tools", "functions":
 			s.Channel = gate.ChannelTool
-		case "image_url":
-			if u := d.Get(i, "url"); u >= 0 {
-				w.Embedded(u, "", gate.UninspectedImage, *s)
-				return true
-			}
-		case "input_audio", "audio":
-			if a := d.Get(i, "data"); a >= 0 {
-				w.Unread(gate.UninspectedAudio, len(d.Value(a)))
-				if t := d.Get(i, "transcript"); t >= 0 {
-					w.Text(t, *s)
-				}
-				return true
-			}
 		case "prompt":
 			if d.Get(i, "id") >= 0 {
 				w.Unread(gate.UninspectedReference, 0)
@@ -133,7 +121,24 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 	case strictjson.String:
 		switch key {
 		case "instructions", "additional_instructions":
-			s.Channel = gate.ChannelSystem
+			if !s.Settled {
+				s.Channel = gate.ChannelSystem
+			}
+		case "url":
+			if string(d.Key(d.Nodes[i].Parent)) == "image_url" {
+				w.Embedded(i, "", gate.UninspectedImage, *s)
+				return true
+			}
+		case "data":
+			if p := string(d.Key(d.Nodes[i].Parent)); p == "input_audio" || p == "audio" {
+				w.Embedded(i, "audio/", gate.UninspectedAudio, *s)
+				return true
+			}
+		case "embedding": // numbers, as base64 (the SDKs ask for it so)
+			if wire.Base64ish(d.Value(i)) {
+				w.Unread(gate.UninspectedOpaque, len(d.Value(i)))
+				return true
+			}
 		case "image_url":
 			w.Embedded(i, "", gate.UninspectedImage, *s)
 			return true
