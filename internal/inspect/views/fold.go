@@ -200,6 +200,12 @@ func (f *Folder) Write(p []byte, t *Text) {
 			i += w
 			continue
 		}
+		if c == ' ' && !f.busy && i+1 < len(p) && p[i+1] < utf8.RuneSelf && kind[p[i+1]]&kindPlain != 0 {
+			f.mode = wordNone // one space between two words
+			t.put(c, c, base+i, base+i+1)
+			i++
+			continue
+		}
 		if kind[c]&kindPlain == 0 || f.busy {
 			f.pos = base + i
 			f.ascii(c, t)
