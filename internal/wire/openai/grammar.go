@@ -95,7 +95,7 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 		switch key {
 		case "tools", "functions":
 			s.Channel = gate.ChannelTool
-		case "prompt":
+		case "prompt", "conversation":
 			if d.Get(i, "id") >= 0 {
 				w.Unread(gate.UninspectedReference, 0)
 			}
