@@ -20,7 +20,7 @@ type Events struct {
 	Values map[string]bool
 	// Lane says to which lane the string at node i belongs, "" for none, and whose words it is.
 	// name is the last name on its path, path the whole path within the event.
-	Lane func(e *Events, i int, name string, path []byte) (lane string, c gate.Channel)
+	Lane func(e *Events, i int, name string, path string) (lane string, c gate.Channel)
 	// Unread says that the string at node i is not text, and what it is.
 	Unread func(e *Events, i int, name string) (gate.UninspectedKind, bool)
 
@@ -29,7 +29,25 @@ type Events struct {
 
 	ev    sse.Event
 	path  []byte
+	paths map[string]string // the same few paths come in every event
 	frame *gate.Frame
+}
+
+// maxPaths bounds how many paths a stream remembers.
+const maxPaths = 256
+
+func (e *Events) pathString() string {
+	if s, ok := e.paths[string(e.path)]; ok {
+		return s
+	}
+	s := string(e.path)
+	if e.paths == nil {
+		e.paths = map[string]string{}
+	}
+	if len(e.paths) < maxPaths {
+		e.paths[s] = s
+	}
+	return s
 }
 
 // Take reads one frame. has is false for one without data; done is its data being exactly "[DONE]".
@@ -53,7 +71,7 @@ func (e *Events) Take(raw []byte) (f gate.Frame, has, done bool, err error) {
 	if err := e.Doc.Parse(e.ev.Data, strictjson.Limits{}); err != nil {
 		return f, true, false, ErrFrame
 	}
-	e.Type = e.Doc.Str(e.Doc.Get(strictjson.Root, "type"))
+	e.Type = nameString(e.Doc.Text(e.Doc.Get(strictjson.Root, "type")))
 	if e.Type == "" {
 		e.Type = string(e.ev.Name)
 	}
@@ -94,7 +112,7 @@ func (e *Events) walk(i int, name string) {
 			if len(key) >= 24 || !structural(key) {
 				e.frame.Texts = append(e.frame.Texts, gate.Text{Segment: gate.Segment{Text: key, Channel: gate.ChannelAssistant, Path: string(e.path), Turn: -1, Place: gate.Place{Coding: gate.Nowhere}}})
 			}
-			e.walk(c, string(key))
+			e.walk(c, nameString(key))
 			e.path = e.path[:at]
 		}
 	}
@@ -115,8 +133,9 @@ func (e *Events) text(i int, name string) {
 			return
 		}
 	}
-	lane, channel := e.Lane(e, i, name, e.path)
-	t := gate.Text{Lane: lane, Segment: gate.Segment{Text: d.Text(i), Channel: channel, Path: string(e.path), Turn: -1}}
+	path := e.pathString()
+	lane, channel := e.Lane(e, i, name, path)
+	t := gate.Text{Lane: lane, Segment: gate.Segment{Text: d.Text(i), Channel: channel, Path: path, Turn: -1}}
 	if span, ok := e.ev.Span(gate.Span{Start: n.Start + 1, End: n.End - 1}); ok {
 		t.Place = gate.Place{Span: span, Coding: gate.JSONString}
 	} else {

@@ -71,15 +71,28 @@ func (w *Walk) TokenIDs(i int) bool {
 	return first == strictjson.Number || first == strictjson.Array && w.TokenIDs(i+1)
 }
 
-// Names makes a set of its arguments, each of which may hold several names.
+// Names makes a set of its arguments, each of which may hold several names. It is for package
+// variables: every name is also remembered for nameString.
 func Names(lists ...string) map[string]bool {
 	m := map[string]bool{}
 	for _, l := range lists {
 		for _, n := range strings.Fields(l) {
 			m[n] = true
+			known[n] = n
 		}
 	}
 	return m
+}
+
+// known holds every name of every grammar; it does not change once the program runs.
+var known = map[string]string{}
+
+// nameString is a name as a string, without an allocation where a grammar knows it.
+func nameString(name []byte) string {
+	if s, ok := known[string(name)]; ok {
+		return s
+	}
+	return string(name)
 }
 
 // Int is the number at node i, 0 where there is none.

@@ -113,7 +113,7 @@ func (w *Walk) value(i int, key string, s Scope) error {
 			if s.Free || !w.Grammar.Names[string(name)] {
 				w.name(name, s)
 			}
-			if err := w.value(c, string(name), s); err != nil {
+			if err := w.value(c, nameString(name), s); err != nil {
 				return err
 			}
 			w.path = w.path[:at]

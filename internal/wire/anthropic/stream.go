@@ -27,9 +27,8 @@ func (Dialect) Stream(wire.Route) wire.Stream {
 
 // laneOf: a block's text and its deltas are one text, by the block's index and the name of the
 // field. The old completions are one text.
-func laneOf(e *wire.Events, i int, name string, path []byte) (string, gate.Channel) {
+func laneOf(e *wire.Events, i int, name, p string) (string, gate.Channel) {
 	d := &e.Doc
-	p := string(path)
 	index := func() string { return string(d.Value(max(d.Get(strictjson.Root, "index"), 0))) }
 	if d.Get(strictjson.Root, "index") < 0 {
 		index = func() string { return "" }

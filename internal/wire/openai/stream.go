@@ -37,8 +37,7 @@ var streamValues = wire.Names(`id object model system_fingerprint service_tier r
 
 // laneOf: within a choice every string of the delta continues the one before; in a *.delta event
 // the delta does, by item and index. Other strings stand alone.
-func laneOf(e *wire.Events, i int, name string, path []byte) (string, gate.Channel) {
-	p := string(path)
+func laneOf(e *wire.Events, i int, name, p string) (string, gate.Channel) {
 	if strings.HasPrefix(p, "choices[") {
 		if strings.Contains(p, "].delta") || strings.HasSuffix(p, "].text") || strings.Contains(p, "].logprobs") && name == "token" {
 			if strings.Contains(p, "].logprobs") {
