@@ -20,6 +20,7 @@ var (
 	errTransfer    = errors.New("Transfer-Encoding other than one chunked")
 	errBoth        = errors.New("both Content-Length and Transfer-Encoding")
 	errTwin        = errors.New("a header name that could be read as a framing header")
+	errType        = errors.New("more than one Content-Type")
 	errExpect      = errors.New("Expect other than 100-continue")
 	errLeading     = errors.New("line ends before the request line")
 	errTooLong     = errors.New("the head is too long")

@@ -29,6 +29,9 @@ var errUnseen = errors.New("the request head was not seen on the wire")
 // Reason says more, for the record. A request of an HTTP/1 connection that Listen did not wrap is
 // refused.
 func Check(ctx context.Context, r *http.Request) error {
+	if len(r.Header["Content-Type"]) > 1 {
+		return refused(errType)
+	}
 	if r.ProtoMajor >= 2 {
 		// x/net has refused connection-specific headers and Content-Length lies (RFC 9113 section 8.2).
 		// net/http hands "PRI * HTTP/2.0" sent to an HTTP/1 server to the handler.

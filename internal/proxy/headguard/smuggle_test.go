@@ -145,6 +145,7 @@ var attacks = []struct{ name, raw string }{
 	{"no Host", lines("POST /1 HTTP/1.1", "Content-Length: 2") + "ab"},
 	{"two Hosts", lines("POST /1 HTTP/1.1", "Host: a", "Host: b", "Content-Length: 2") + "ab"},
 	{"two Hosts, same", lines("POST /1 HTTP/1.1", "Host: a", "host: a", "Content-Length: 2") + "ab"},
+	{"two content types", lines("POST /1 HTTP/1.1", "Host: a", "Content-Type: application/json", "Content-Type: text/plain", "Content-Length: 2") + "ab"},
 	{"Expect other", lines("POST /1 HTTP/1.1", "Host: a", "Expect: 200-ok", "Content-Length: 2") + "ab"},
 	{"Expect empty", lines("POST /1 HTTP/1.1", "Host: a", "Expect:", "Content-Length: 2") + "ab"},
 	{"absolute form, other host", lines("POST http://b/1 HTTP/1.1", "Host: a", "Content-Length: 2") + "ab"},

@@ -19,8 +19,12 @@ import (
 	"time"
 )
 
-// Build compiles cmd/sallyport into dir. It must be called from inside the module.
+// Build compiles cmd/sallyport into dir. It must be called from inside the module. SALLYPORT_BIN
+// names a binary to use instead.
 func Build(dir string) (string, error) {
+	if bin := os.Getenv("SALLYPORT_BIN"); bin != "" {
+		return filepath.Abs(bin)
+	}
 	bin := filepath.Join(dir, "sallyport")
 	out, err := exec.Command("go", "build", "-trimpath", "-o", bin, "sallyport.dev/sallyport/cmd/sallyport").CombinedOutput()
 	if err != nil {
