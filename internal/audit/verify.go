@@ -28,19 +28,19 @@ type VerifyOptions struct {
 
 // Report is what Verify found.
 type Report struct {
-	OK bool
+	OK bool `json:"ok"`
 	// FirstBad is the sequence number of the first record that is wrong or missing; 0: none. Where
 	// records were replaced by a consistent forgery only a range can be known: FirstBad..LastBad.
-	FirstBad int64
-	LastBad  int64
-	Problem  string // what is wrong with it
-	Records  int64  // good records, from the first
-	Signed   int64  // of them, covered by a signed checkpoint
-	Calls    int64  // calls begun, or ended without having begun
-	InFlight int64  // begun, not finished
-	Gaps     int64  // gap records
-	Tail     int64  // bytes of an unfinished write at the end; nothing of it was acknowledged
-	Origin   string // name of the log, bound to its key
+	FirstBad int64  `json:"first_bad,omitempty"`
+	LastBad  int64  `json:"last_bad,omitempty"`
+	Problem  string `json:"problem,omitempty"` // what is wrong with it
+	Records  int64  `json:"records"`           // good records, from the first
+	Signed   int64  `json:"signed"`            // of them, covered by a signed checkpoint
+	Calls    int64  `json:"calls"`             // calls begun, or ended without having begun
+	InFlight int64  `json:"in_flight"`         // begun, not finished
+	Gaps     int64  `json:"gaps"`              // gap records
+	Tail     int64  `json:"tail"`              // bytes of an unfinished write at the end; nothing of it was acknowledged
+	Origin   string `json:"origin"`            // name of the log, bound to its key
 }
 
 func (r *Report) fail(first, last int64, format string, args ...any) {

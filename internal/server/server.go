@@ -131,6 +131,12 @@ func (s *Server) listen() error {
 // serve gives one call to the graph of the moment. A call keeps the graph it started with.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/-/health" {
+		// The guard judges every head of a connection, in order.
+		if err := headguard.Check(r.Context(), r); err != nil {
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
 		s.health(w)
 		return
 	}

@@ -24,7 +24,7 @@ func (d *Doc) Children(at int) iter.Seq[int] {
 		if at < 0 || d.Nodes[at].Kind < Array {
 			return
 		}
-		for i := at + 1; i < d.Nodes[at].Next; i = d.Nodes[i].Next {
+		for i := at + 1; i < int(d.Nodes[at].Next); i = int(d.Nodes[i].Next) {
 			if !yield(i) {
 				return
 			}
@@ -58,7 +58,12 @@ func (d *Doc) Key(i int) []byte {
 }
 
 // Inside is where a string's text stands in Raw: between the quotes.
-func (d *Doc) Inside(i int) (start, end int) { return d.Nodes[i].Start + 1, d.Nodes[i].End - 1 }
+func (d *Doc) Inside(i int) (start, end int) {
+	return int(d.Nodes[i].Start) + 1, int(d.Nodes[i].End) - 1
+}
+
+// Parent is the container of the value at node i, -1 for the root.
+func (d *Doc) Parent(i int) int { return int(d.Nodes[i].Parent) }
 
 // Text is a string's decoded text, nil for what is no string. It aliases Raw where nothing is escaped.
 func (d *Doc) Text(i int) []byte {

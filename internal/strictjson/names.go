@@ -18,10 +18,10 @@ const pairwise = 8
 func (s *nameSet) duplicate(b []byte, nodes []Node, at int) int {
 	o := nodes[at]
 	if o.Len <= pairwise {
-		for i := at + 1; i < o.Next; i = nodes[i].Next {
-			for j := at + 1; j < i; j = nodes[j].Next {
+		for i := at + 1; i < int(o.Next); i = int(nodes[i].Next) {
+			for j := at + 1; j < i; j = int(nodes[j].Next) {
 				if sameName(b, &nodes[i], &nodes[j]) {
-					return nodes[i].KeyAt
+					return int(nodes[i].KeyAt)
 				}
 			}
 		}
@@ -36,14 +36,14 @@ func (s *nameSet) duplicate(b []byte, nodes []Node, at int) int {
 		clear(m)
 	}
 	var buf []byte
-	for i := at + 1; i < o.Next; i = nodes[i].Next {
+	for i := at + 1; i < int(o.Next); i = int(nodes[i].Next) {
 		k := b[nodes[i].KeyAt:nodes[i].KeyEnd]
 		if nodes[i].KeyEsc {
 			buf = Unescape(buf[:0], k)
 			k = buf
 		}
 		if _, ok := m[string(k)]; ok {
-			return nodes[i].KeyAt
+			return int(nodes[i].KeyAt)
 		}
 		m[string(k)] = struct{}{}
 	}

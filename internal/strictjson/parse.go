@@ -22,15 +22,15 @@ const (
 // Node is one value. Its children follow it; Next is the index after the last of them.
 type Node struct {
 	Kind    Kind
-	Escaped bool // String: holds at least one escape
-	KeyEsc  bool // the member's name holds an escape
-	Start   int  // offset of the first byte, quotes included
-	End     int  // offset after the last byte
-	KeyAt   int  // member of an object: offset of the name between its quotes; -1 otherwise
-	KeyEnd  int
-	Parent  int // -1 for the root
-	Next    int
-	Len     int // Array, Object: number of elements or members
+	Escaped bool  // String: holds at least one escape
+	KeyEsc  bool  // the member's name holds an escape
+	Start   int32 // offset of the first byte, quotes included
+	End     int32 // offset after the last byte
+	KeyAt   int32 // member of an object: offset of the name between its quotes; -1 otherwise
+	KeyEnd  int32
+	Parent  int32 // -1 for the root
+	Next    int32
+	Len     int32 // Array, Object: number of elements or members
 }
 
 // Doc is a parsed text. It must not outlive its Raw bytes.

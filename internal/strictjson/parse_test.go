@@ -61,7 +61,7 @@ func TestAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	ab := d.Get(Root, "ab")
-	c := d.Get(d.Nodes[ab+1].Next, "c")
+	c := d.Get(int(d.Nodes[ab+1].Next), "c")
 	if got := d.Str(c); got != "x\ny 🌱z" {
 		t.Fatalf("got %q", got)
 	}

@@ -2,6 +2,7 @@ package strictjson
 
 import (
 	"encoding/binary"
+	"math"
 	"unicode/utf8"
 )
 
@@ -36,6 +37,9 @@ func (d *Doc) Parse(raw []byte, lim Limits) error {
 	}
 	if lim.Num == 0 {
 		lim.Num = 1024
+	}
+	if len(raw) > math.MaxInt32 {
+		return &Error{TooLong, 0}
 	}
 	p := parser{b: raw, lim: lim, nodes: d.Nodes[:0]}
 	if len(raw) >= 3 && raw[0] == 0xEF && raw[1] == 0xBB && raw[2] == 0xBF {
@@ -81,7 +85,7 @@ func (p *parser) text() error {
 			parent = p.stack[len(p.stack)-1]
 			p.nodes[parent].Len++
 		}
-		n := Node{Start: p.i, KeyAt: keyAt, KeyEnd: keyEnd, KeyEsc: keyEsc, Parent: parent}
+		n := Node{Start: int32(p.i), KeyAt: int32(keyAt), KeyEnd: int32(keyEnd), KeyEsc: keyEsc, Parent: int32(parent)}
 		opened := false
 		switch c := p.b[p.i]; {
 		case c == '"':
@@ -124,7 +128,7 @@ func (p *parser) text() error {
 		default:
 			return p.fail(Syntax)
 		}
-		n.End, n.Next = p.i, len(p.nodes)+1
+		n.End, n.Next = int32(p.i), int32(len(p.nodes)+1)
 		p.nodes = append(p.nodes, n)
 		if opened {
 			p.stack = append(p.stack, len(p.nodes)-1)
@@ -185,7 +189,7 @@ func (p *parser) close() error {
 	at := p.stack[len(p.stack)-1]
 	p.stack = p.stack[:len(p.stack)-1]
 	p.i++
-	p.nodes[at].End, p.nodes[at].Next = p.i, len(p.nodes)
+	p.nodes[at].End, p.nodes[at].Next = int32(p.i), int32(len(p.nodes))
 	if p.nodes[at].Kind == Object && p.nodes[at].Len > 1 {
 		if off := p.names.duplicate(p.b, p.nodes, at); off >= 0 {
 			p.i = off

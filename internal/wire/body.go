@@ -55,10 +55,16 @@ func MediaOf(contentType string) (m Media, params map[string]string, ok bool) {
 	return MediaOther, params, true
 }
 
+// maxValues bounds the values of one body, token ids included.
+const maxValues = 2_000_000
+
 // ReadJSON reads a JSON body under a grammar.
 func ReadJSON(g *Grammar, body []byte, s Scope) (*gate.Reading, *strictjson.Doc, error) {
 	r := &gate.Reading{}
-	doc, err := strictjson.Parse(body, strictjson.Limits{})
+	doc, err := strictjson.Parse(body, strictjson.Limits{Nodes: maxValues})
+	if e, ok := err.(*strictjson.Error); ok && e.Code == strictjson.TooMany {
+		return nil, nil, problemTexts
+	}
 	if err != nil {
 		return nil, nil, Ambiguous("The body is not JSON that every parser reads alike (" + err.Error() + ").")
 	}

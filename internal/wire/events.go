@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strconv"
+	"strings"
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/strictjson"
@@ -91,6 +92,9 @@ func (e *Events) walk(i int, name string) {
 	case strictjson.String:
 		e.text(i, name)
 	case strictjson.Array:
+		if name == "bytes" && e.spelled(i) {
+			return
+		}
 		k := 0
 		for c := range d.Children(i) {
 			n := k
@@ -118,6 +122,42 @@ func (e *Events) walk(i int, name string) {
 	}
 }
 
+// spelled reads a list of byte values, in which log probabilities give each token once more: words
+// can hide there like anywhere. They have no place to be edited in.
+func (e *Events) spelled(i int) bool {
+	b := Spelled(&e.Doc, i)
+	if b == nil {
+		return false
+	}
+	p := e.pathString()
+	lane := ""
+	if at := strings.IndexByte(p, ']'); at > 0 {
+		lane = p[:at] + "].logprobs.bytes"
+		if strings.Contains(p, "top_logprobs") {
+			lane = ""
+		}
+	}
+	e.frame.Texts = append(e.frame.Texts, gate.Text{Lane: lane, Segment: gate.Segment{Text: b, Channel: gate.ChannelAssistant, Path: p, Turn: -1, Place: gate.Place{Coding: gate.Nowhere}}})
+	return true
+}
+
+// Spelled is the text of an array of byte values; nil where the array is something else.
+func Spelled(d *strictjson.Doc, i int) []byte {
+	n := d.Nodes[i]
+	if n.Kind != strictjson.Array || n.Len == 0 {
+		return nil
+	}
+	b := make([]byte, 0, n.Len)
+	for c := range d.Children(i) {
+		v := Int(d, c)
+		if d.Kind(c) != strictjson.Number || v > 255 {
+			return nil
+		}
+		b = append(b, byte(v))
+	}
+	return b
+}
+
 func (e *Events) text(i int, name string) {
 	d := &e.Doc
 	n := d.Nodes[i]
@@ -129,14 +169,14 @@ func (e *Events) text(i int, name string) {
 	}
 	if e.Unread != nil {
 		if kind, ok := e.Unread(e, i, name); ok {
-			e.frame.Uninspected = append(e.frame.Uninspected, gate.Uninspected{Kind: kind, Path: string(e.path), Bytes: n.End - n.Start})
+			e.frame.Uninspected = append(e.frame.Uninspected, gate.Uninspected{Kind: kind, Path: string(e.path), Bytes: int(n.End - n.Start)})
 			return
 		}
 	}
 	path := e.pathString()
 	lane, channel := e.Lane(e, i, name, path)
 	t := gate.Text{Lane: lane, Segment: gate.Segment{Text: d.Text(i), Channel: channel, Path: path, Turn: -1}}
-	if span, ok := e.ev.Span(gate.Span{Start: n.Start + 1, End: n.End - 1}); ok {
+	if span, ok := e.ev.Span(gate.Span{Start: int(n.Start) + 1, End: int(n.End) - 1}); ok {
 		t.Place = gate.Place{Span: span, Coding: gate.JSONString}
 	} else {
 		t.Place.Coding = gate.Nowhere

@@ -66,7 +66,15 @@ func (w *Walk) Unread(k gate.UninspectedKind, bytes int) {
 	w.Reading.Uninspected = append(w.Reading.Uninspected, gate.Uninspected{Kind: k, Path: w.At(), Bytes: bytes})
 }
 
+// maxTexts bounds how many texts one body may hold: each costs far more than its bytes.
+const maxTexts = 100_000
+
+var problemTexts = &gate.Problem{Status: http.StatusRequestEntityTooLarge, Code: gate.CodeTooLarge, Message: "The body holds more separate texts than this gateway reads."}
+
 func (w *Walk) value(i int, key string, s Scope) error {
+	if len(w.Reading.Segments) > maxTexts || len(w.Reading.Uninspected) > maxTexts {
+		return problemTexts
+	}
 	if w.Grammar.Enter != nil && w.Grammar.Enter(w, i, key, &s) {
 		return nil
 	}
@@ -137,7 +145,7 @@ func (w *Walk) Text(i int, s Scope) {
 	}
 	w.Reading.Segments = append(w.Reading.Segments, gate.Segment{
 		Text: w.Doc.Text(i), Role: s.Role, Channel: s.Channel, Path: w.At(), Turn: s.Turn,
-		Place: gate.Place{Span: gate.Span{Start: n.Start + 1, End: n.End - 1}, Coding: c},
+		Place: gate.Place{Span: gate.Span{Start: int(n.Start) + 1, End: int(n.End) - 1}, Coding: c},
 	})
 }
 
@@ -173,7 +181,7 @@ func (w *Walk) nested(i int, s Scope) {
 		if n.Kind != strictjson.String || !n.Escaped {
 			continue // without escapes the outer text reads the same
 		}
-		place := gate.Place{Span: gate.Span{Start: start, End: end}, Coding: gate.NestedJSON, Inner: gate.Span{Start: n.Start + 1, End: n.End - 1}}
+		place := gate.Place{Span: gate.Span{Start: start, End: end}, Coding: gate.NestedJSON, Inner: gate.Span{Start: int(n.Start) + 1, End: int(n.End) - 1}}
 		if s.Sealed {
 			place = gate.Place{Coding: gate.Nowhere}
 		}

@@ -48,7 +48,7 @@ func laneOf(e *wire.Events, i int, name, p string) (string, gate.Channel) {
 
 // channelOf: what a server tool found is a tool's or a document's words.
 func channelOf(e *wire.Events, i int) gate.Channel {
-	for n := e.Doc.Nodes[i].Parent; n >= 0; n = e.Doc.Nodes[n].Parent {
+	for n := e.Doc.Parent(i); n >= 0; n = e.Doc.Parent(n) {
 		switch t := e.Doc.Str(e.Doc.Get(n, "type")); {
 		case strings.HasPrefix(t, "web_search_"), strings.HasPrefix(t, "web_fetch_"), t == "search_result", t == "document":
 			return gate.ChannelDocument

@@ -3,6 +3,7 @@
 package openai
 
 import (
+	"bytes"
 	"strings"
 
 	"sallyport.dev/sallyport/internal/gate"
@@ -99,6 +100,7 @@ func (Dialect) ReadAnswer(rt wire.Route, status int, contentType string, body []
 	r.Model = d.Str(d.Get(strictjson.Root, "model"))
 	r.Usage = usage(d, d.Get(strictjson.Root, "usage"))
 	for c := range d.Children(d.Get(strictjson.Root, "choices")) {
+		spelled(d, c, r)
 		if f := d.Str(d.Get(c, "finish_reason")); f != "" && r.Finish == "" {
 			r.Finish = f
 		}
@@ -107,6 +109,25 @@ func (Dialect) ReadAnswer(rt wire.Route, status int, contentType string, body []
 		r.Finish = d.Str(d.Get(strictjson.Root, "status"))
 	}
 	return r, nil
+}
+
+// spelled reads the bytes of a choice's log probabilities, which give the answer once more.
+func spelled(d *strictjson.Doc, choice int, r *gate.Reading) {
+	lp := d.Get(choice, "logprobs")
+	for _, list := range []string{"content", "refusal"} {
+		var text []byte
+		for t := range d.Children(d.Get(lp, list)) {
+			if b := d.Get(t, "bytes"); b >= 0 {
+				text = append(text, wire.Spelled(d, b)...)
+			}
+		}
+		if len(text) > 0 {
+			r.Segments = append(r.Segments, gate.Segment{
+				Text: bytes.ToValidUTF8(text, []byte("\uFFFD")), Channel: gate.ChannelAssistant,
+				Path: "choices[].logprobs." + list + "[].bytes", Turn: -1, Place: gate.Place{Coding: gate.Nowhere},
+			})
+		}
+	}
 }
 
 // usage reads a usage object of chat completions or of responses.

@@ -125,12 +125,12 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 				s.Channel = gate.ChannelSystem
 			}
 		case "url":
-			if string(d.Key(d.Nodes[i].Parent)) == "image_url" {
+			if string(d.Key(d.Parent(i))) == "image_url" {
 				w.Embedded(i, "", gate.UninspectedImage, *s)
 				return true
 			}
 		case "data":
-			if p := string(d.Key(d.Nodes[i].Parent)); p == "input_audio" || p == "audio" {
+			if p := string(d.Key(d.Parent(i))); p == "input_audio" || p == "audio" {
 				w.Embedded(i, "audio/", gate.UninspectedAudio, *s)
 				return true
 			}

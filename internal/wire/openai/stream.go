@@ -74,7 +74,7 @@ func laneName(e *wire.Events, base string) string {
 
 // channelOf: results of the provider's own tools are a tool's words, all else is the model's.
 func channelOf(e *wire.Events, i int, name string) gate.Channel {
-	for n := e.Doc.Nodes[i].Parent; n >= 0; n = e.Doc.Nodes[n].Parent {
+	for n := e.Doc.Parent(i); n >= 0; n = e.Doc.Parent(n) {
 		switch string(e.Doc.Key(n)) {
 		case "results", "search_results":
 			return gate.ChannelDocument
@@ -102,7 +102,7 @@ func unread(e *wire.Events, i int, name string) (gate.UninspectedKind, bool) {
 			return gate.UninspectedImage, true
 		case name == "delta" && strings.Contains(e.Type, "audio") && !strings.Contains(e.Type, "transcript"):
 			return gate.UninspectedAudio, true
-		case name == "audio" || name == "data" && string(e.Doc.Key(e.Doc.Nodes[i].Parent)) == "audio":
+		case name == "audio" || name == "data" && string(e.Doc.Key(e.Doc.Parent(i))) == "audio":
 			return gate.UninspectedAudio, true
 		}
 	}
