@@ -124,7 +124,7 @@ func TestAppendTime(t *testing.T) {
 }
 
 func TestOddNumbers(t *testing.T) {
-	for _, f := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e-300, 1e300, -0.0, 0.1} {
+	for _, f := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e-300, 1e300, math.Copysign(0, -1), 0.1} {
 		r := record("id")
 		r.Findings[0].Score, r.Findings[0].Start = f, -1
 		r.SentBytes, r.Finished = math.MinInt64, -time.Second

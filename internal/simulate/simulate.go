@@ -106,7 +106,6 @@ type call struct {
 	id        string // 24 hex digits that depend on the body and the path
 	script    script
 	ask       ask
-	silent    bool // the script said to say nothing more
 }
 
 // ServeHTTP answers one call.

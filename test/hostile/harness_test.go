@@ -268,12 +268,3 @@ func (e *gateway) peak(t *testing.T, f func()) int64 {
 	f()
 	return high() - before
 }
-
-// required turns a missing tool into a skip, or into a failure where everything must run.
-func required(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("SALLYPORT_TEST_REQUIRE") == "all" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}

@@ -97,11 +97,11 @@ func (c *Conn) follow(p []byte) {
 					c.state = inHead
 				}
 			}
+		case lost, foreign:
+			return
 		default:
 			c.chunk(p[0])
 			p = p[1:]
-		case lost, foreign:
-			return
 		}
 	}
 }
