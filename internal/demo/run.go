@@ -29,12 +29,12 @@ func Run(ctx context.Context, client *http.Client, gatewayURL string, seen func(
 		if err != nil {
 			return false, fmt.Errorf("demo call %q: %w", c.Name, err)
 		}
-		mark, why := "ok", c.Shows
+		mark, why, verdict := "ok", c.Shows, c.Expect.Verdict // which faults has checked
 		if faults := r.faults(c); len(faults) > 0 {
-			ok, mark, why = false, "WRONG", strings.Join(faults, "; ")
+			ok, mark, why, verdict = false, "WRONG", strings.Join(faults, "; "), r.verdict()
 			wrong++
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", mark, c.Name, r.status, r.verdict(), why)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", mark, c.Name, r.status, verdict, why)
 	}
 	if err := t.Flush(); err != nil {
 		return false, err
@@ -94,7 +94,7 @@ func do(ctx context.Context, client *http.Client, gatewayURL string, seen func()
 		upstream: slices.Clone(after[min(before, len(after)):])}, nil
 }
 
-// verdict is what can be seen from outside, whatever was expected.
+// verdict is what a call that went wrong looks like from outside.
 func (r result) verdict() Verdict {
 	has := func(s string) bool { return bytes.Contains(r.answer, []byte(s)) }
 	switch {
@@ -103,8 +103,6 @@ func (r result) verdict() Verdict {
 	case r.status >= 400 || has(`"content_filter"`) || has(`"refusal"`) && has(`"stop_reason"`):
 		return Blocked
 	case len(r.upstream) > 0 && string(r.upstream[0].Body) != r.sent:
-		return Sanitized
-	case has("[REDACTED") || has("[MASKED"):
 		return Sanitized
 	}
 	return Passed

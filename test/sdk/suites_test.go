@@ -176,7 +176,8 @@ func runSuite(t *testing.T, sdk string, packages []string, base string) map[stri
 	if err != nil {
 		t.Fatalf("the suite's module cannot be read: %v", err)
 	}
-	args := append([]string{"test", "-json", "-count=1", "-p=1", "-vet=off"}, packages...)
+	// Trimmed paths let the build cache serve every copy of an SDK.
+	args := append([]string{"test", "-json", "-trimpath", "-count=1", "-p=1", "-vet=off"}, packages...)
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = sdk
 	for _, kv := range os.Environ() {
