@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -21,7 +22,20 @@ func serveCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	path := configFlag(c)
+	profile := c.Flags().String("cpuprofile", "", "write a CPU profile of the whole run to this file")
+	_ = c.Flags().MarkHidden("cpuprofile")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *profile != "" {
+			f, err := os.Create(*profile)
+			if err != nil {
+				return fmt.Errorf("write profile: %w", err)
+			}
+			defer f.Close()
+			if err := pprof.StartCPUProfile(f); err != nil {
+				return fmt.Errorf("write profile: %w", err)
+			}
+			defer pprof.StopCPUProfile()
+		}
 		cfg, err := loadConfig(*path)
 		if err != nil {
 			return err
