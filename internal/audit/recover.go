@@ -26,6 +26,7 @@ func (w *writer) recover(err error) bool {
 	since, full := l.o.Now(), diskFull(err)
 	w.fail(&fault{err: err, since: since})
 	w.lose(err)
+	w.scarce = true
 	w.noFill = true // what room there is belongs to the record
 	defer func() { w.noFill = false }()
 	said := false
