@@ -32,7 +32,7 @@ func credential(h http.Header) (cred string, ok bool) {
 		if v = strings.Trim(v, " \t"); v == "" {
 			continue // SDKs send an empty one when none is configured
 		}
-		if strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r == ',' || r == 0x7f }) && !otherScheme(name, vs[0]) {
+		if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == ',' || r == 0x7f }) && !otherScheme(name, vs[0]) {
 			return "", false
 		}
 		if cred != "" && cred != v {

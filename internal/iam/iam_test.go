@@ -149,7 +149,7 @@ func TestKeysMode(t *testing.T) {
 		"twice the same":         {func(h http.Header) { h["X-Api-Key"] = []string{good, good} }, gate.CodeAmbiguous, 400},
 		"twice, first empty":     {func(h http.Header) { h["Authorization"] = []string{"", "Bearer " + good} }, gate.CodeAmbiguous, 400},
 		"a list":                 {func(h http.Header) { h.Set("Authorization", "Bearer "+good+", Bearer "+other) }, gate.CodeAmbiguous, 400},
-		"a space within":         {func(h http.Header) { h.Set("x-api-key", good+" x") }, gate.CodeAmbiguous, 400},
+		"a space within":         {func(h http.Header) { h.Set("x-api-key", good+" x") }, gate.CodeInvalidKey, 401},
 		"wrong check":            {func(h http.Header) { h.Set("x-api-key", wrong) }, gate.CodeInvalidKey, 401},
 		"unknown id":             {func(h http.Header) { h.Set("x-api-key", unknown) }, gate.CodeInvalidKey, 401},
 		"expired this moment":    {func(h http.Header) { h.Set("x-api-key", expiredKey) }, gate.CodeInvalidKey, 401},

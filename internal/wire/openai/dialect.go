@@ -45,6 +45,10 @@ func (Dialect) Route(_, path string) wire.Route {
 	case "realtime", "live":
 		// Only making a client secret or a session is plain HTTP; calls are SDP and sockets.
 		rt.Realtime = len(e) < 2 || (e[1] != "client_secrets" && e[1] != "sessions" && e[1] != "transcription_sessions" && !(e[1] == "translations" && len(e) > 2))
+		if e[0] == "realtime" && len(e) == 4 && e[1] == "calls" {
+			// accept, refer, reject, hangup: plain JSON about a call whose media never come this way.
+			rt.Endpoint, rt.Realtime = "realtime.calls", false
+		}
 		if e[0] == "live" && len(e) > 3 {
 			rt.Realtime = rt.Realtime || e[3] == "attach" || e[3] == "fork"
 		}
@@ -60,6 +64,14 @@ var jsonless = wire.Names("files uploads audio.transcriptions audio.translations
 
 // ReadRequest implements wire.Dialect.
 func (Dialect) ReadRequest(rt wire.Route, contentType string, body []byte) (*gate.Reading, error) {
+	r, err := readRequest(rt, contentType, body)
+	if err == nil && rt.Endpoint == "realtime.calls" {
+		r.Uninspected = append(r.Uninspected, gate.Uninspected{Kind: gate.UninspectedReference, Path: "call_id"})
+	}
+	return r, err
+}
+
+func readRequest(rt wire.Route, contentType string, body []byte) (*gate.Reading, error) {
 	if len(body) == 0 {
 		return &gate.Reading{}, nil
 	}
