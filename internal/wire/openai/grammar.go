@@ -79,7 +79,7 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 		}
 		if t := d.Get(i, "type"); t >= 0 {
 			typ := d.Str(t)
-			if c, ok := byItem[typ]; ok {
+			if c, ok := byItem[typ]; ok && !(s.Settled && s.Channel == gate.ChannelTool) { // a tool's parts stay the tool's, whatever they call themselves
 				s.Channel = c
 			} else if strings.HasSuffix(typ, "_output") && typ != "computer_output" {
 				s.Channel, s.Settled = gate.ChannelTool, true
@@ -95,6 +95,10 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 		switch key {
 		case "tools", "functions":
 			s.Channel = gate.ChannelTool
+		case "output", "error":
+			if p := d.Parent(i); p >= 0 && d.Str(d.Get(p, "type")) == "mcp_call" {
+				s.Channel, s.Settled = gate.ChannelTool, true
+			}
 		case "prompt", "conversation":
 			if d.Get(i, "id") >= 0 {
 				w.Unread(gate.UninspectedReference, 0)
