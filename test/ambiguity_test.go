@@ -230,7 +230,7 @@ func TestAmbiguousBodies(t *testing.T) {
 			t.Errorf("%s: record %q says %q", what, id, e.Str("outcome"))
 		}
 	}
-	if differ < 50 {
+	if _, err := exec.LookPath("node"); err == nil && differ < 50 { // alone, encoding/json differs from nobody
 		t.Errorf("only %d bodies set readers apart: the table has lost its teeth", differ)
 	}
 	t.Logf("%d lies refused (%d distinct) over %d endpoints, %d unusual bodies passed; lenient readers differed on %d, only strict ones refused %d", len(refused), len(distinct), len(surfaces), len(passed), differ, strictOnly)
