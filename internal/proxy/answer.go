@@ -95,6 +95,10 @@ func (c *call) unary(ctx context.Context, resp *http.Response, mt string) {
 		c.opaque(ctx, resp, kind, body)
 		return
 	}
+	if resp.StatusCode == http.StatusPartialContent {
+		// What stands on both sides of a range's edge was not read as one text.
+		c.rec.Uninspected = append(c.rec.Uninspected, gate.Uninspected{Kind: gate.UninspectedReference, Direction: gate.Answer, Path: "partial content", Action: gate.Flag})
+	}
 	rd, err := c.d.ReadAnswer(c.route, resp.StatusCode, resp.Header.Get("Content-Type"), body)
 	if err != nil {
 		if !c.g.o.Monitor {

@@ -122,6 +122,10 @@ func (c *call) serve() {
 		c.refuse(p, gate.OutcomeRefused)
 		return
 	}
+	if dotted(path) {
+		c.refuse(&gate.Problem{Status: http.StatusBadRequest, Code: gate.CodeAmbiguous, Message: "The path can be read in more than one way."}, gate.OutcomeRefused)
+		return
+	}
 	if !ok {
 		c.refuse(&gate.Problem{Status: http.StatusNotFound, Code: gate.CodeNotFound, Message: "No upstream of this gateway takes this path."}, gate.OutcomeRefused)
 		return

@@ -40,6 +40,24 @@ func escapedPath(r *http.Request) string {
 	return r.URL.EscapedPath() // absolute-form, which headguard has checked, or "*"
 }
 
+// dotted says whether a path has an element . or .., written plainly or encoded: the provider may
+// resolve it and serve another endpoint than the one that was decided about (RFC 3986 5.2.4). A
+// backslash is such an element's separator to some servers.
+func dotted(path string) bool {
+	if strings.ContainsAny(path, "\\\x00") || strings.Contains(strings.ToLower(path), "%5c") {
+		return true
+	}
+	if !strings.Contains(path, ".") && !strings.Contains(strings.ToLower(path), "%2e") {
+		return false
+	}
+	for _, e := range strings.FieldsFunc(strings.NewReplacer("%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/").Replace(path), func(r rune) bool { return r == '/' }) {
+		if e, _, _ = strings.Cut(e, ";"); e == "." || e == ".." {
+			return true
+		}
+	}
+	return false
+}
+
 // dialectOf is the dialect a refusal is worded in when no upstream was found.
 func (g *Gateway) dialectOf(r *http.Request, up *Upstream) wire.Dialect {
 	if up != nil {
