@@ -169,6 +169,14 @@ func newInspector(cfg *config.Config) (*inspect.Inspector, error) {
 }
 
 func newDetector(cfg *config.Config) (*rules.Engine, error) {
+	r := cfg.Inspect.Rules
+	if len(r.Files)+len(r.Gitleaks)+len(r.Disable) == 0 {
+		e, err := rules.Default() // loaded and checked once
+		if err != nil {
+			return nil, fmt.Errorf("load rules: %w", err)
+		}
+		return e, nil
+	}
 	e, err := rules.Load(rules.Options{
 		Files:   append(append([]string(nil), cfg.Inspect.Rules.Files...), cfg.Inspect.Rules.Gitleaks...),
 		Without: cfg.Inspect.Rules.Disable,
