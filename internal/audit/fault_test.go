@@ -309,12 +309,20 @@ func TestHangingDisk(t *testing.T) {
 	if took := time.Since(start); took > 2*time.Second {
 		t.Errorf("refused only after %v", took)
 	}
-	start = time.Now()
-	if err := l.Begin(t.Context(), record("later")); !errors.Is(err, ErrTimeout) {
-		t.Errorf("got %v", err)
+	// The write may have begun to hang a little after the first caller began to wait, so the first
+	// of these may wait once more; none after it does.
+	waited := 0
+	for i := range 5 {
+		start = time.Now()
+		if err := l.Begin(t.Context(), record(fmt.Sprint("later", i))); !errors.Is(err, ErrTimeout) {
+			t.Errorf("got %v", err)
+		}
+		if time.Since(start) > 100*time.Millisecond {
+			waited++
+		}
 	}
-	if took := time.Since(start); took > 100*time.Millisecond {
-		t.Errorf("a known hang was waited for: %v", took)
+	if waited > 1 {
+		t.Errorf("a known hang was waited for %d times", waited)
 	}
 	hang.Store(nil)
 	close(c)
