@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -31,6 +33,7 @@ func dialects() map[gate.Dialect]wire.Dialect {
 // graph is everything built from one configuration. Calls hold on to the graph they began with.
 type graph struct {
 	gateway    *proxy.Gateway
+	policy     string                     // names what decides: the configuration and the detector
 	transports map[string]*http.Transport // by the part of the configuration they were made from
 	stop       context.CancelFunc
 	db         *sqlite.DB
@@ -52,10 +55,15 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	if err != nil {
 		return nil, err
 	}
-	inspector, err := newInspector(cfg)
+	det, err := newDetector(cfg)
 	if err != nil {
 		return nil, err
 	}
+	inspector, err := newInspector(cfg, det)
+	if err != nil {
+		return nil, err
+	}
+	g.policy = policyHash(cfg, det)
 	uninspected := cfg.Proxy.Uninspected.Action
 	fault := func(x *gate.Exchange, stage string, err error) {
 		s.log.Error("a stage failed", "id", x.ID, "stage", stage, "error", err)
@@ -80,7 +88,7 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 		Timeouts:         proxy.Timeouts{BodyGrace: bodyGrace, BodyRate: int64(cfg.Proxy.Timeouts.BodyMinRate), WriteStall: cfg.Proxy.Timeouts.WriteStall},
 		Uninspected:      uninspected,
 		StripCredentials: who.CredentialHeaders(),
-		Policy:           cfg.Hash(),
+		Policy:           g.policy,
 		Mode:             cfg.Inspect.Mode,
 		Monitor:          monitor,
 		Content:          proxy.ContentOptions{Mode: proxy.ContentMode(cfg.Audit.Content), Key: s.state.content},
@@ -150,15 +158,18 @@ func (s *state) pepperFor(cfg *config.Config) (secret.String, error) {
 	return p, nil
 }
 
+// policyHash names everything that decides about a call: the configuration, which holds the names of
+// rule files, and the detector, whose version covers their contents.
+func policyHash(cfg *config.Config, det *rules.Engine) string {
+	sum := sha256.Sum256([]byte(cfg.Hash() + "\n" + det.Version()))
+	return hex.EncodeToString(sum[:])
+}
+
 // newInspector builds the second layer.
-func newInspector(cfg *config.Config) (*inspect.Inspector, error) {
+func newInspector(cfg *config.Config, det *rules.Engine) (*inspect.Inspector, error) {
 	pol, err := policy.New(policyOptions(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("read inspect.policy: %w", err)
-	}
-	det, err := newDetector(cfg)
-	if err != nil {
-		return nil, err
 	}
 	modes := map[string]inspect.Mode{config.ModeMonitor: inspect.Monitor, config.ModeEnforce: inspect.Enforce, config.ModeEnforceStrict: inspect.EnforceStrict}
 	return inspect.New(inspect.Options{
