@@ -19,6 +19,9 @@ var ErrFrame = errors.New("wire: the event's data is not JSON that every parser 
 type Events struct {
 	// Values are the names whose strings are structure (see Grammar).
 	Values map[string]bool
+	// Names are the names that have a meaning; one that differs only in letter case is refused, since
+	// decoders differ on it. Free are the names below which names are somebody's own.
+	Names, Free map[string]bool
 	// Lane says to which lane the string at node i belongs, "" for none, and whose words it is.
 	// name is the last name on its path, path the whole path within the event.
 	Lane func(e *Events, i int, name string, path string) (lane string, c gate.Channel)
@@ -29,6 +32,9 @@ type Events struct {
 	Type string // of the event in hand: the member "type", or the event field
 
 	ev    sse.Event
+	begun bool // a frame was read
+	twin  bool // the frame in hand holds a name that differs from a known one in letter case
+	free  bool // below a name of Free
 	path  []byte
 	paths map[string]string // the same few paths come in every event
 	frame *gate.Frame
@@ -55,13 +61,14 @@ func (e *Events) pathString() string {
 func (e *Events) Take(raw []byte) (f gate.Frame, has, done bool, err error) {
 	f.Raw = raw
 	sse.Fields(raw, &e.ev)
+	if e.ev.Mark || e.ev.FirstMark && e.begun {
+		return f, false, false, ErrFrame // data to some clients, an unknown field to others
+	}
+	e.begun = true
 	for _, o := range e.ev.Other {
 		if o.Len() > 0 && !structural(raw[o.Start:o.End]) {
 			f.Texts = append(f.Texts, gate.Text{Segment: gate.Segment{Text: validUTF8(raw[o.Start:o.End]), Channel: gate.ChannelAssistant, Path: "comment", Turn: -1, Place: gate.Place{Span: o, Coding: gate.Verbatim}}})
 		}
-	}
-	if e.ev.Mark {
-		return f, false, false, ErrFrame
 	}
 	if !e.ev.HasData || len(e.ev.Data) == 0 {
 		return f, false, false, nil
@@ -76,8 +83,11 @@ func (e *Events) Take(raw []byte) (f gate.Frame, has, done bool, err error) {
 	if e.Type == "" {
 		e.Type = string(e.ev.Name)
 	}
-	e.path, e.frame = e.path[:0], &f
+	e.path, e.frame, e.twin, e.free = e.path[:0], &f, false, false
 	e.walk(strictjson.Root, "")
+	if e.twin {
+		return f, true, false, ErrFrame
+	}
 	return f, true, false, nil
 }
 
@@ -116,10 +126,29 @@ func (e *Events) walk(i int, name string) {
 			if len(key) >= 24 || !structural(key) {
 				e.frame.Texts = append(e.frame.Texts, gate.Text{Segment: gate.Segment{Text: key, Channel: gate.ChannelAssistant, Path: string(e.path), Turn: -1, Place: gate.Place{Coding: gate.Nowhere}}})
 			}
-			e.walk(c, nameString(key))
-			e.path = e.path[:at]
+			if !e.free && oddName(key) && e.foldsToKnown(key) {
+				e.twin = true
+			}
+			name, free := nameString(key), e.free
+			e.free = free || e.Free[name]
+			e.walk(c, name)
+			e.free, e.path = free, e.path[:at]
 		}
 	}
+}
+
+// foldsToKnown is asked only for names that are not plain lower case, which are few.
+func (e *Events) foldsToKnown(key []byte) bool {
+	if e.Names[string(key)] {
+		return false
+	}
+	f := strictjson.Fold(key)
+	for n := range e.Names {
+		if len(n) <= len(f) && strictjson.Fold([]byte(n)) == f {
+			return true
+		}
+	}
+	return false
 }
 
 // spelled reads a list of byte values, in which log probabilities give each token once more: words

@@ -103,7 +103,7 @@ func TestOrderlyEnds(t *testing.T) {
 	begun := map[string]string{
 		"chat":      chatChunk(`{"index":0,"delta":{"content":"a"}},{"index":2,"delta":{"content":"b"}}`) + chatChunk(`{"index":2,"delta":{},"finish_reason":"stop"}`),
 		"responses": "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":4,\"response\":{\"id\":\"r\",\"model\":\"m\",\"status\":\"in_progress\"}}\n\n",
-		"anthropic": "data: {\"type\":\"message_start\",\"message\":{\"model\":\"c\",\"usage\":{\"input_tokens\":3}}}\n\ndata: {\"type\":\"content_block_start\",\"index\":3,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+		"anthropic": "data: {\"type\":\"message_start\",\"message\":{\"model\":\"c\",\"usage\":{\"input_tokens\":3}}}\n\ndata: {\"type\":\"content_block_start\",\"index\":3,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\ndata: {\"type\":\"content_block_delta\",\"index\":3,\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n",
 		"nothing":   "",
 	}
 	for _, c := range []struct {

@@ -3,6 +3,7 @@ package anthropic
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -17,12 +18,16 @@ type stream struct {
 	account wire.Account
 	started bool
 	open    int // index of the open block, -1 for none
-	next    int // index of the next block
+	// shown and shownStarted are open and started before the frame in hand, which has not left when
+	// the stream is stopped. Everything before a block's start or stop has, or will never.
+	shown        int
+	shownStarted bool
+	stopped      map[int]bool // blocks that have ended
 }
 
 // Stream implements wire.Dialect.
 func (Dialect) Stream(wire.Route) wire.Stream {
-	return &stream{open: -1, events: wire.Events{Values: values, Lane: laneOf, Unread: unread}}
+	return &stream{open: -1, shown: -1, events: wire.Events{Values: values, Names: names, Free: free, Lane: laneOf, Unread: unread}}
 }
 
 // laneOf: a block's text and its deltas are one text, by the block's index and the name of the
@@ -71,6 +76,7 @@ func unread(e *wire.Events, i int, name string) (gate.UninspectedKind, bool) {
 
 // Read implements wire.Stream.
 func (s *stream) Read(raw []byte) (gate.Frame, error) {
+	s.shown, s.shownStarted = s.open, s.started
 	f, has, done, err := s.events.Take(raw)
 	if err != nil {
 		return f, err
@@ -79,10 +85,16 @@ func (s *stream) Read(raw []byte) (gate.Frame, error) {
 		s.account.Done, f.Last, f.Closes = true, true, []string{"*"}
 	}
 	if has {
+		if s.events.Type == "content_block_delta" && len(f.Texts) > 0 && s.stopped[wire.Int(&s.events.Doc, s.events.Doc.Get(strictjson.Root, "index"))] {
+			return f, errAfter
+		}
 		s.note(&f)
 	}
 	return f, nil
 }
+
+// errAfter: a block's lanes are closed at its end, so what follows could not be read with it.
+var errAfter = errors.New("anthropic: a block goes on after its end")
 
 func (s *stream) note(f *gate.Frame) {
 	d := &s.events.Doc
@@ -94,16 +106,22 @@ func (s *stream) note(f *gate.Frame) {
 		s.account.Model = d.Str(d.Get(m, "model"))
 		s.use(d.Get(m, "usage"))
 	case "content_block_start":
-		s.open, s.next = index, index+1
+		s.open = index
+		delete(s.stopped, index)
 	case "content_block_stop":
 		s.open = -1
-		f.Closes = []string{"b" + strconv.Itoa(index) + ".*"}
+		if len(s.stopped) < 4096 {
+			if s.stopped == nil {
+				s.stopped = map[int]bool{}
+			}
+			s.stopped[index] = true
+			f.Closes = []string{"b" + strconv.Itoa(index) + ".*"}
+		}
 	case "message_delta":
 		if r := d.Str(d.Get(d.Get(strictjson.Root, "delta"), "stop_reason")); r != "" {
 			s.account.Finish = r
 		}
 		s.use(d.Get(strictjson.Root, "usage"))
-		f.Closes = []string{"*"}
 	case "message_stop", "error":
 		s.account.Done, f.Last, f.Closes = true, true, []string{"*"}
 	case "completion":
@@ -127,14 +145,14 @@ func (s *stream) Account() wire.Account { return s.account }
 // Stop implements wire.Stream: the open block ends, and the message stops with the reason refusal.
 func (s *stream) Stop(p *gate.Problem) []byte {
 	var b bytes.Buffer
-	if !s.started {
+	if !s.shownStarted {
 		event(&b, "message_start", map[string]any{"type": "message_start", "message": map[string]any{
 			"id": "msg_blocked", "type": "message", "role": "assistant", "model": s.account.Model, "content": []any{},
 			"stop_reason": nil, "stop_sequence": nil, "usage": map[string]int{"input_tokens": 0, "output_tokens": 0},
 		}})
 	}
-	if s.open >= 0 {
-		event(&b, "content_block_stop", map[string]any{"type": "content_block_stop", "index": s.open})
+	if s.shown >= 0 {
+		event(&b, "content_block_stop", map[string]any{"type": "content_block_stop", "index": s.shown})
 	}
 	event(&b, "message_delta", map[string]any{"type": "message_delta",
 		"delta": map[string]any{"stop_reason": "refusal", "stop_sequence": nil},

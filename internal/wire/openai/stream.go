@@ -3,8 +3,8 @@ package openai
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"sort"
-	"strconv"
 	"strings"
 
 	"sallyport.dev/sallyport/internal/gate"
@@ -22,18 +22,30 @@ type stream struct {
 	id, model string
 	created   int
 	object    string
-	open      map[int]bool // choices seen and not finished
-	response  []byte       // the response object of response.created
+	seen      map[int]bool    // the choices; true while not finished
+	ended     map[string]bool // what has had its *.done
+	response  []byte          // the response object of response.created
 	sequence  int
 }
 
 // Stream implements wire.Dialect.
 func (Dialect) Stream(rt wire.Route) wire.Stream {
-	return &stream{endpoint: rt.Endpoint, events: wire.Events{Values: streamValues, Lane: laneOf, Unread: unread}}
+	return &stream{endpoint: rt.Endpoint, events: wire.Events{Values: streamValues, Names: names, Free: streamFree, Lane: laneOf, Unread: unread}}
 }
 
 var streamValues = wire.Names(`id object model system_fingerprint service_tier role type finish_reason
 	item_id response_id call_id event status previous_response_id assistant_id thread_id run_id obfuscation`)
+
+// streamFree are the names below which an event's names are somebody's own.
+var streamFree = wire.Names("parameters schema input_schema metadata variables logit_bias headers attributes properties top_logprobs env environment state_variables")
+
+// begins are the texts that an *.added event may begin: clients append the deltas to them.
+var begins = map[string]string{
+	"output_text part.text": "response.output_text", "reasoning_text part.text": "response.reasoning_text",
+	"summary_text part.text": "response.reasoning_summary_text", "refusal part.refusal": "response.refusal",
+	"function_call item.arguments": "response.function_call_arguments", "mcp_call item.arguments": "response.mcp_call_arguments",
+	"custom_tool_call item.input": "response.custom_tool_call_input", "code_interpreter_call item.code": "response.code_interpreter_call_code",
+}
 
 // laneOf: within a choice every string of the delta continues the one before; in a *.delta event
 // the delta does, by item and index. Other strings stand alone.
@@ -47,6 +59,14 @@ func laneOf(e *wire.Events, i int, name, p string) (string, gate.Channel) {
 		}
 		return "", gate.ChannelAssistant
 	}
+	if strings.HasSuffix(e.Type, "_part.added") || e.Type == "response.output_item.added" {
+		if base, ok := begins[e.Doc.Str(e.Doc.Get(e.Doc.Parent(i), "type"))+" "+p]; ok {
+			return laneName(e, base) + "delta", gate.ChannelAssistant
+		}
+	}
+	if e.Type == "transcript.text.segment" && p == "text" {
+		return e.Type, gate.ChannelAssistant
+	}
 	base, isDelta := strings.CutSuffix(e.Type, ".delta")
 	if !isDelta && !strings.HasPrefix(p, "delta") && e.Type != "" {
 		return "", channelOf(e, i, name)
@@ -57,19 +77,30 @@ func laneOf(e *wire.Events, i int, name, p string) (string, gate.Channel) {
 	return laneName(e, base) + p, channelOf(e, i, name)
 }
 
-// laneName is what the events of one text have in common.
+// laneName is what the events of one text have in common, place first so that an item's or a part's
+// texts share a beginning. The official SDKs go by the indexes; ids differ from event to event with
+// some providers, and count only where there is no index.
 func laneName(e *wire.Events, base string) string {
-	d := &e.Doc
 	var b strings.Builder
+	placeOf(&b, e)
 	b.WriteString(base)
-	for _, k := range []string{"stream_id", "item_id", "id", "output_index", "content_index", "summary_index", "command_index"} {
-		if n := d.Get(strictjson.Root, k); n >= 0 {
-			b.WriteByte('|')
-			b.Write(d.Value(n))
-		}
-	}
 	b.WriteByte('|')
 	return b.String()
+}
+
+func placeOf(b *strings.Builder, e *wire.Events) {
+	d := &e.Doc
+	indexed := d.Get(strictjson.Root, "output_index") >= 0
+	for _, k := range []string{"stream_id", "output_index", "content_index", "summary_index", "command_index", "item_id", "id"} {
+		if indexed && (k == "item_id" || k == "id") {
+			continue
+		}
+		if n := d.Get(strictjson.Root, k); n >= 0 {
+			b.WriteString(k)
+			b.Write(d.Value(n))
+			b.WriteByte('|')
+		}
+	}
 }
 
 // channelOf: results of the provider's own tools are a tool's words, all else is the model's.
@@ -92,7 +123,7 @@ func unread(e *wire.Events, i int, name string) (gate.UninspectedKind, bool) {
 	v := e.Doc.Value(i)
 	switch name {
 	case "encrypted_content":
-		return gate.UninspectedOpaque, true
+		return gate.UninspectedOpaque, wire.Base64ish(v)
 	case "data", "audio", "delta", "b64_json", "partial_image_b64", "result":
 		if !wire.Base64ish(v) || len(v) < 64 {
 			return 0, false
@@ -120,9 +151,62 @@ func (s *stream) Read(raw []byte) (gate.Frame, error) {
 		return f, nil
 	}
 	if has {
+		if s.after(&f) {
+			return f, errAfter
+		}
 		s.note(&f)
 	}
 	return f, nil
+}
+
+// errAfter: the lanes of a text are closed at its end, so what follows could not be read with it.
+var errAfter = errors.New("openai: a text goes on after its end")
+
+// maxEnded bounds how many ended texts a stream remembers.
+const maxEnded = 4096
+
+// after says whether a delta comes after the end of its text. An *.added event begins a new one.
+func (s *stream) after(f *gate.Frame) bool {
+	if len(s.ended) == 0 {
+		return false
+	}
+	e := &s.events
+	if strings.HasSuffix(e.Type, ".added") {
+		var b strings.Builder
+		placeOf(&b, e)
+		for n := range s.ended {
+			if strings.HasPrefix(n, b.String()) || strings.HasPrefix(b.String(), n) {
+				delete(s.ended, n)
+			}
+		}
+		return false
+	}
+	for i := range f.Texts {
+		lane := f.Texts[i].Lane
+		for at := strings.IndexByte(lane, '|'); at >= 0; {
+			if s.ended[lane[:at+1]] {
+				return true
+			}
+			next := strings.IndexByte(lane[at+1:], '|')
+			if next < 0 {
+				break
+			}
+			at += 1 + next
+		}
+	}
+	return false
+}
+
+// end closes the lanes whose names begin with prefix, for good.
+func (s *stream) end(f *gate.Frame, prefix string) {
+	if prefix == "" || len(s.ended) >= maxEnded {
+		return // they stay open to the end of the stream
+	}
+	if s.ended == nil {
+		s.ended = map[string]bool{}
+	}
+	s.ended[prefix] = true
+	f.Closes = append(f.Closes, prefix+"*")
 }
 
 // note keeps what the stream says about itself and which lanes an event ends.
@@ -130,7 +214,7 @@ func (s *stream) note(f *gate.Frame) {
 	e := &s.events
 	d := &e.Doc
 	if choices := d.Get(strictjson.Root, "choices"); choices >= 0 {
-		s.chunk(f, choices)
+		s.chunk(choices)
 		return
 	}
 	if u := d.Get(strictjson.Root, "usage"); d.Kind(u) == strictjson.Object {
@@ -157,19 +241,21 @@ func (s *stream) note(f *gate.Frame) {
 		s.account.Done, f.Last, f.Closes = true, true, []string{"*"}
 	case "error":
 		f.Closes = []string{"*"}
-	case "response.output_item.done", "response.content_part.done", "thread.message.completed", "thread.run.completed":
-		f.Closes = []string{"*"}
+	case "response.output_item.done", "response.content_part.done", "response.reasoning_summary_part.done":
+		var b strings.Builder
+		placeOf(&b, e)
+		s.end(f, b.String())
 	default:
-		if strings.HasSuffix(e.Type, ".done") || strings.HasSuffix(e.Type, ".completed") {
-			f.Closes = []string{"*"}
+		if base, ok := strings.CutSuffix(e.Type, ".done"); ok && strings.HasPrefix(base, "response.") {
+			s.end(f, laneName(e, base))
 		}
 	}
 	if e.Type == "transcript.text.done" || e.Type == "speech.audio.done" || e.Type == "image_generation.completed" || e.Type == "image_edit.completed" {
-		s.account.Done, f.Last = true, true
+		s.account.Done, f.Last, f.Closes = true, true, []string{"*"}
 	}
 }
 
-func (s *stream) chunk(f *gate.Frame, choices int) {
+func (s *stream) chunk(choices int) {
 	d := &s.events.Doc
 	if s.id == "" {
 		s.id, s.model = d.Str(d.Get(strictjson.Root, "id")), d.Str(d.Get(strictjson.Root, "model"))
@@ -186,16 +272,17 @@ func (s *stream) chunk(f *gate.Frame, choices int) {
 			n = wire.Int(d, x)
 		}
 		k++
-		if s.open == nil {
-			s.open = map[int]bool{}
+		if s.seen == nil {
+			s.seen = map[int]bool{}
 		}
-		fr := d.Get(c, "finish_reason")
-		if d.Kind(fr) == strictjson.String {
-			s.account.Finish = d.Str(fr)
-			delete(s.open, n)
-			f.Closes = append(f.Closes, "choices["+strconv.Itoa(n)+"]*")
-		} else if len(s.open) < 1024 {
-			s.open[n] = true
+		// A finish reason does not close the choice's lanes: some providers send one, or an empty
+		// one, with every chunk. [DONE] does, which follows at once.
+		fr := d.Str(d.Get(c, "finish_reason"))
+		if fr != "" {
+			s.account.Finish = fr
+		}
+		if _, ok := s.seen[n]; ok || len(s.seen) < 1024 {
+			s.seen[n] = fr == ""
 		}
 	}
 }
@@ -209,12 +296,19 @@ func (s *stream) Stop(p *gate.Problem) []byte {
 	if s.endpoint == "responses" || s.response != nil {
 		return s.incomplete()
 	}
-	if s.endpoint != "chat.completions" && s.endpoint != "completions" && s.endpoint != "unknown" && s.open == nil {
+	if s.endpoint != "chat.completions" && s.endpoint != "completions" && s.endpoint != "unknown" && s.seen == nil {
 		return s.Fail(p)
 	}
-	open := make([]int, 0, len(s.open)+1)
-	for n := range s.open {
-		open = append(open, n)
+	open := make([]int, 0, len(s.seen)+1)
+	for n, unfinished := range s.seen {
+		if unfinished {
+			open = append(open, n)
+		}
+	}
+	if len(open) == 0 { // the last finish reasons were read but may not have left
+		for n := range s.seen {
+			open = append(open, n)
+		}
 	}
 	if len(open) == 0 {
 		open = append(open, 0)
