@@ -154,7 +154,7 @@ func (s *streaming) release(out []byte) bool {
 	}
 	if c.recorded {
 		// The answer is complete and its record written: only what says nothing may follow.
-		if len(bytes.TrimSpace(out)) > 0 {
+		if t := bytes.TrimSpace(out); len(t) > 0 && !bytes.Equal(t, doneFrame) {
 			c.g.o.Log.Warn("provider sent text after the end of its stream; it was dropped", "id", c.rec.ID, "upstream", c.up.Name)
 			s.over = true
 			return false
@@ -169,6 +169,9 @@ func (s *streaming) release(out []byte) bool {
 	}
 	return s.write(out)
 }
+
+// doneFrame is what some providers send after an event that already ended the stream.
+var doneFrame = []byte("data: [DONE]")
 
 // write sends, and flushes: a stream's bytes never wait in a buffer.
 func (s *streaming) write(out []byte) bool {
