@@ -41,6 +41,8 @@ type Reply struct {
 	Abort bool
 	// Wait, when set, is received from before the answer begins.
 	Wait <-chan struct{}
+	// After, when set, is received from after the last chunk, before the answer ends.
+	After <-chan struct{}
 }
 
 // Upstream is a provider of the test's own.
@@ -128,6 +130,14 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, c := range rep.Chunks {
 		w.Write(c)
 		rc.Flush()
+	}
+	if rep.After != nil {
+		select {
+		case <-rep.After:
+		case <-r.Context().Done():
+			u.canceled <- struct{}{}
+			return
+		}
 	}
 	if rep.Abort {
 		panic(http.ErrAbortHandler)
