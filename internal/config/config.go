@@ -27,7 +27,7 @@ type Config struct {
 	Console Console `yaml:"console"`
 }
 
-// Listen is where callers reach the data plane.
+// Listen is where callers reach the data plane. A plain "host:port" in its place is its Address.
 type Listen struct {
 	// Address is host:port. An empty host listens on every interface.
 	Address string `yaml:"address"`

@@ -95,6 +95,11 @@ func (d *decoder) value(n ast.Node, v reflect.Value, key string) {
 		v.Set(reflect.New(v.Type().Elem()))
 		d.value(n, v.Elem(), key)
 	case reflect.Struct:
+		if l, ok := v.Addr().Interface().(*Listen); ok && isText(n) {
+			// listen: "host:port" is short for listen: {address: "host:port"}.
+			d.value(n, reflect.ValueOf(&l.Address).Elem(), key+".address")
+			return
+		}
 		d.structure(n, v, key)
 	case reflect.Slice:
 		d.list(n, v, key)
@@ -103,6 +108,11 @@ func (d *decoder) value(n ast.Node, v reflect.Value, key string) {
 	default: // unreachable while every leaf type is in scalars; a test walks the schema
 		d.fail(pos, key, "this setting cannot be read")
 	}
+}
+
+func isText(n ast.Node) bool {
+	_, ok := n.(*ast.StringNode)
+	return ok
 }
 
 // pairs lists the entries of a mapping. An empty value stands for an empty mapping, as it does
