@@ -39,7 +39,10 @@ func openState(cfg *config.Config) (*state, error) {
 		return nil, fmt.Errorf("look at data directory: %w", err)
 	}
 	if st.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("data directory %s can be read by others (mode %04o); run chmod 700 on it", cfg.DataDir, st.Mode().Perm())
+		// It holds keys: whoever made it wider did not mean others to read them.
+		if err := os.Chmod(cfg.DataDir, 0o700); err != nil {
+			return nil, fmt.Errorf("data directory %s can be read by others (mode %04o) and cannot be closed to them: %w", cfg.DataDir, st.Mode().Perm(), err)
+		}
 	}
 	s := &state{dir: cfg.DataDir}
 	for name, dst := range map[string]*[]byte{"identity.key": &s.hashKey, "content.key": &s.content, "pepper.key": &s.pepper} {
