@@ -38,6 +38,9 @@ func openState(cfg *config.Config) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at data directory: %w", err)
 	}
+	if st.Mode()&os.ModeSticky != 0 {
+		return nil, fmt.Errorf("data directory %s is shared with others; name one of its own", cfg.DataDir)
+	}
 	if st.Mode().Perm()&0o077 != 0 {
 		// It holds keys: whoever made it wider did not mean others to read them.
 		if err := os.Chmod(cfg.DataDir, 0o700); err != nil {

@@ -37,6 +37,13 @@ func TestTheDataDirectoryIsForItsOwnerAlone(t *testing.T) {
 	if _, err := openState(cfg); err == nil {
 		t.Error("a damaged key file was taken")
 	}
+	cfg.DataDir = t.TempDir()
+	if err := os.Chmod(cfg.DataDir, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openState(cfg); err == nil {
+		t.Error("a directory shared with others was taken")
+	}
 	cfg.DataDir = ""
 	if _, err := openState(cfg); err == nil {
 		t.Error("no data directory was taken")
