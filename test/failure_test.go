@@ -3,199 +3,51 @@ package test
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
-	"sallyport.dev/sallyport/internal/inspect"
-	"sallyport.dev/sallyport/internal/inspect/detect"
-	"sallyport.dev/sallyport/internal/inspect/policy"
-	"sallyport.dev/sallyport/internal/inspect/rules"
 	"sallyport.dev/sallyport/internal/proxy"
-	"sallyport.dev/sallyport/internal/proxy/headguard"
 	"sallyport.dev/sallyport/internal/wire"
-	wireanthropic "sallyport.dev/sallyport/internal/wire/anthropic"
 	"sallyport.dev/sallyport/internal/wire/openai"
 	"sallyport.dev/sallyport/test/gatetest"
 )
 
-// faulty is the gateway of the product with one part that fails when told to. Every other part is
-// the real one.
-type faulty struct {
-	URL string
-	up  *gatetest.Upstream
-
-	mu            sync.Mutex
-	begin, finish error // what the record answers
-	detector      func()
-	stage         func() error
-	finished      []gate.Record
-}
-
-func (f *faulty) Begin(context.Context, *gate.Record) error { return f.begin }
-
-func (f *faulty) Finish(_ context.Context, r *gate.Record) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.finish == nil {
-		f.finished = append(f.finished, *r)
-	}
-	return f.finish
-}
-
-func (f *faulty) records() []gate.Record {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return append([]gate.Record(nil), f.finished...)
-}
-
-// Name and Admit make it a stage.
-func (f *faulty) Name() string { return "faulty" }
-
-func (f *faulty) Admit(context.Context, *gate.Exchange) (gate.Decision, error) {
-	if f.stage != nil {
-		return gate.Decision{}, f.stage()
-	}
-	return gate.Decision{}, nil
-}
-
-// brokenDetector is the real detector until it is told to break.
-type brokenDetector struct {
-	detect.Detector
-	f *faulty
-}
-
-func (d brokenDetector) Detect(s *gate.Segment) []gate.Finding {
-	if d.f.detector != nil {
-		d.f.detector()
-	}
-	return d.Detector.Detect(s)
-}
-
-func newFaulty(t *testing.T, monitor bool) *faulty {
-	t.Helper()
-	f := &faulty{up: gatetest.NewUpstream(t)}
-	base, _ := url.Parse(f.up.URL)
-	det, err := rules.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
-	pol, err := policy.New(policy.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	who, err := iam.New(iam.Options{Mode: iam.ModePassthrough, HashKey: make([]byte, 32)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mode := inspect.Enforce
-	if monitor {
-		mode = inspect.Monitor
-	}
-	dialects := map[gate.Dialect]wire.Dialect{gate.OpenAI: openai.Dialect{}, gate.Anthropic: wireanthropic.Dialect{}}
-	in, err := inspect.New(inspect.Options{Detector: brokenDetector{det, f}, Policy: pol, Mode: mode, Dialects: dialects})
-	if err != nil {
-		t.Fatal(err)
-	}
-	flag := func(gate.UninspectedKind) gate.Action { return gate.Flag }
-	g, err := proxy.New(proxy.Options{
-		Upstreams: []proxy.Upstream{
-			{Name: "openai", Dialect: gate.OpenAI, Base: base, Transport: &http.Transport{DisableCompression: true}, Idle: time.Minute},
-			{Name: "anthropic", Dialect: gate.Anthropic, Base: base, Transport: &http.Transport{DisableCompression: true}, Idle: time.Minute},
-		},
-		Dialects: dialects,
-		Arrive:   &gate.Pipeline{Stages: []gate.Stage{who.Authenticate(), f}, Monitor: monitor},
-		Admit:    &gate.Pipeline{Stages: []gate.Stage{who.Authorize(), proxy.Shape{Policy: flag, Monitor: monitor}, in}, Monitor: monitor},
-		Recorder: f, Inspector: in, Load: proxy.NewLoad(),
-		Limits:      proxy.Limits{Body: 1 << 20, DecodedBody: 1 << 20, Answer: 1 << 20, Frame: 1 << 16, InFlight: 100, PerKey: 100, BodyMemory: 1 << 24},
-		Timeouts:    proxy.Timeouts{BodyGrace: 10 * time.Second, WriteStall: time.Minute},
-		Uninspected: flag, Mode: "test", Monitor: monitor, Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewUnstartedServer(g)
-	srv.Listener = headguard.Listen(srv.Listener)
-	srv.Config.ConnContext = headguard.ConnContext
-	srv.Start()
-	t.Cleanup(srv.Close)
-	f.URL = srv.URL
-	return f
-}
-
-var (
-	good       = chat(`{"model":"m","messages":[{"role":"user","content":"which roses like shade?"}]}`)
-	goodStream = chat(`{"model":"m","stream":true,"messages":[{"role":"user","content":"which roses like shade?"}]}`)
-	goodClaude = messages(`{"model":"c","max_tokens":9,"messages":[{"role":"user","content":"which roses like shade?"}]}`)
-)
-
-// closes checks that the failure's own answer came, in both dialects, and nothing reached the upstream.
-func closes(t *testing.T, f *faulty, row gate.FailureRow) {
-	t.Helper()
-	before := len(f.up.Seen())
-	for _, r := range []request{good, goodClaude} {
-		res := do(t, f.URL, r)
-		if res.status != row.Status || !strings.Contains(string(res.body), string(row.Code)) || len(res.header.Get("Sallyport-Id")) != 26 {
-			t.Errorf("got %d %s, want %d %s", res.status, res.body, row.Status, row.Code)
-		}
-	}
-	if n := len(f.up.Seen()); n != before {
-		t.Errorf("%d calls left", n-before)
-	}
-}
-
-// passes checks that a call goes through.
-func passes(t *testing.T, f *faulty) {
-	t.Helper()
-	f.up.Answer(jsonReply(200, `{"ok":true}`, nil))
-	if res := do(t, f.URL, good); res.status != 200 || string(res.body) != `{"ok":true}` {
-		t.Errorf("got %d %s", res.status, res.body)
-	}
-}
-
-// withheld checks that an answer whose end cannot be recorded does not arrive: a whole one not at
-// all, a stream not to its end.
-func withheld(t *testing.T, f *faulty, row gate.FailureRow) {
-	t.Helper()
-	f.up.Answer(jsonReply(200, `{"choices":[{"index":0,"message":{"role":"assistant","content":"the words"}}]}`, nil))
-	if res := do(t, f.URL, good); res.status != row.Status || strings.Contains(string(res.body), "the words") {
-		t.Errorf("whole answer: %d %s", res.status, res.body)
-	}
-	f.up.Answer(gatetest.Reply{Header: http.Header{"Content-Type": {"text/event-stream"}}, Chunks: [][]byte{[]byte(chatStream[:len(chatStream)-20]), []byte(chatStream[len(chatStream)-20:])}})
-	req, _ := http.NewRequest("POST", f.URL+goodStream.target, strings.NewReader(string(goodStream.body)))
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err == nil && !strings.Contains(string(b), `"error"`) {
-		t.Errorf("stream ended as if it were whole: %q", b)
-	}
-	if !strings.Contains(string(b), string(row.Code)) {
-		t.Errorf("no error event: %q", b)
-	}
-}
-
 // The failure table, one test per row: each failure is provoked, and what the caller sees is the
 // row's own answer, or the call goes on. A row without a test fails.
 func TestEveryRowOfTheFailureTable(t *testing.T) {
-	broken := errors.New("it broke")
+	brokenPart := errors.New("it broke")
 	tests := map[gate.Failure]func(*testing.T, gate.FailureRow){
 		gate.FailIdentity: func(t *testing.T, row gate.FailureRow) {
-			f := newFaulty(t, false)
-			f.stage = func() error { return gate.Fail(gate.FailIdentity, broken) }
-			closes(t, f, row)
+			who, key, later, away := keysOf(t)
+			f := newFaulty(t, true, func(o *proxy.Options) { // monitor does not open it
+				o.Arrive.Stages[0], o.Admit.Stages[0] = who.Authenticate(), who.Authorize()
+				o.StripCredentials = who.CredentialHeaders()
+			})
+			with := good.with("Authorization", "Bearer "+key)
+			away()
+			later(iam.MaxAge - time.Second)
+			if res := do(t, f.URL, with); res.status != 200 {
+				t.Errorf("a known key is not served from memory: %d %s", res.status, res.body)
+			}
+			if res := do(t, f.URL, good); res.status != 401 {
+				t.Errorf("an unknown key while the store is away: %d", res.status)
+			}
+			later(iam.MaxAge + time.Second)
+			closes(t, f, row, "Authorization", "Bearer "+key, "X-Api-Key", "")
+			for _, r := range f.records()[2:] {
+				if r.Outcome != gate.OutcomeRefused || r.Status != row.Status {
+					t.Errorf("recorded as %s %d", r.Outcome, r.Status)
+				}
+			}
+			g := newFaulty(t, false)
+			g.stage = func() error { return gate.Fail(gate.FailIdentity, brokenPart) }
+			closes(t, g, row)
 		},
 		gate.FailParse: func(t *testing.T, row gate.FailureRow) {
 			f := newFaulty(t, true) // not even monitor mode opens it
@@ -223,9 +75,10 @@ func TestEveryRowOfTheFailureTable(t *testing.T) {
 			}
 		},
 		gate.FailModel: func(t *testing.T, row gate.FailureRow) {
-			// There is no learned detector yet; the pipeline's side of the row holds already.
+			// There is no learned detector yet, so neither can it fail nor enforce_strict change
+			// anything; the pipeline's side of the row holds already.
 			f := newFaulty(t, false)
-			f.stage = func() error { return gate.Fail(gate.FailModel, broken) }
+			f.stage = func() error { return gate.Fail(gate.FailModel, brokenPart) }
 			passes(t, f)
 			if rs := f.records(); len(rs) != 1 || len(rs[0].Uninspected) == 0 {
 				t.Errorf("records %+v", rs)
@@ -233,26 +86,26 @@ func TestEveryRowOfTheFailureTable(t *testing.T) {
 		},
 		gate.FailRecordBegin: func(t *testing.T, row gate.FailureRow) {
 			f := newFaulty(t, true)
-			f.begin = gate.Fail(gate.FailRecordBegin, broken)
+			f.begin = gate.Fail(gate.FailRecordBegin, brokenPart)
 			closes(t, f, row)
 		},
 		gate.FailRecordFinish: func(t *testing.T, row gate.FailureRow) {
 			f := newFaulty(t, true)
-			f.finish = gate.Fail(gate.FailRecordFinish, broken)
+			f.finish = gate.Fail(gate.FailRecordFinish, brokenPart)
 			withheld(t, f, row)
 		},
 		gate.FailDisk: func(t *testing.T, row gate.FailureRow) {
 			// The real full disk is in test/fault and internal/audit.
 			f := newFaulty(t, false)
-			f.begin = gate.Fail(gate.FailDisk, broken)
+			f.begin = gate.Fail(gate.FailDisk, brokenPart)
 			closes(t, f, row)
-			f.begin, f.finish = nil, gate.Fail(gate.FailDisk, broken)
+			f.begin, f.finish = nil, gate.Fail(gate.FailDisk, brokenPart)
 			withheld(t, f, row)
 		},
 		gate.FailLimits: func(t *testing.T, row gate.FailureRow) {
 			// Limits are local in this release, so nothing can be away; the pipeline's side holds.
 			f := newFaulty(t, false)
-			f.stage = func() error { return gate.Fail(gate.FailLimits, broken) }
+			f.stage = func() error { return gate.Fail(gate.FailLimits, brokenPart) }
 			passes(t, f)
 		},
 		gate.FailAnswerScan: func(t *testing.T, row gate.FailureRow) {
@@ -297,6 +150,11 @@ func TestEveryRowOfTheFailureTable(t *testing.T) {
 			}
 			after := do(t, g.URL, good)
 			a, b := g.Event(before.header.Get("Sallyport-Id")), g.Event(after.header.Get("Sallyport-Id"))
+			if !slices.ContainsFunc(adminEvents(t, g.Dir), func(e gatetest.Event) bool {
+				return strings.Contains(toJSON(e), "config_reload_refused") && strings.Contains(toJSON(e), a.Str("policy"))
+			}) {
+				t.Error("the refused file is not on record")
+			}
 			if after.status != 200 || a.Str("policy") == "" || a.Str("policy") != b.Str("policy") {
 				t.Errorf("status %d, policy %q then %q", after.status, a.Str("policy"), b.Str("policy"))
 			}
@@ -316,6 +174,53 @@ func TestEveryRowOfTheFailureTable(t *testing.T) {
 				}
 				f.stage = nil
 				passes(t, f) // the process lives
+
+				for where, reply := range map[string]gatetest.Reply{"request": jsonReply(200, `{}`, nil), "answer": jsonReply(200, `{"id":"the words"}`, nil)} {
+					f := newFaulty(t, monitor, func(o *proxy.Options) {
+						dialects := map[gate.Dialect]wire.Dialect{}
+						for n, d := range o.Dialects {
+							dialects[n] = brokenDialect{d, where}
+						}
+						o.Dialects = dialects
+					})
+					f.up.Answer(reply)
+					for _, r := range []request{good, goodClaude} {
+						if res := do(t, f.URL, r); res.status != row.Status || !strings.Contains(string(res.body), string(row.Code)) || strings.Contains(string(res.body), "the words") {
+							t.Errorf("dialect, %s: %d %s", where, res.status, res.body)
+						}
+					}
+					if rs := f.records(); len(rs) != 2 || rs[0].Outcome != gate.OutcomeFailed {
+						t.Errorf("dialect, %s: records %+v", where, rs)
+					}
+					if where == "request" && len(f.up.Seen()) != 0 {
+						t.Error("a call that was not read left")
+					}
+				}
+
+				answers := newFaulty(t, monitor, func(o *proxy.Options) { o.Inspector = brokenInspector{o.Inspector} })
+				answers.up.Answer(jsonReply(200, `{"id":"the words"}`, nil))
+				if res := do(t, answers.URL, good); res.status != row.Status || strings.Contains(string(res.body), "the words") {
+					t.Errorf("inspector: %d %s", res.status, res.body)
+				}
+
+				streams := newFaulty(t, monitor, func(o *proxy.Options) {
+					o.Dialects = map[gate.Dialect]wire.Dialect{gate.OpenAI: brokenDialect{openai.Dialect{}, "stream"}, gate.Anthropic: o.Dialects[gate.Anthropic]}
+				})
+				streams.up.Answer(streamReply(chunkFrame(`{"index":0,"delta":{"content":"a"}}`), chunkFrame(`{"index":0,"delta":{"content":"b"}}`), chunkFrame(`{"index":0,"delta":{"content":"the words"}}`), "data: [DONE]\n\n"))
+				// What fails while a stream is read is a failure to inspect it: in monitor it passes, named.
+				_, body, err := broken(t, streams.URL, goodStream)
+				rs := streams.records()
+				if len(rs) != 1 {
+					t.Fatalf("stream: records %+v", rs)
+				}
+				if monitor {
+					if !strings.Contains(body, "the words") || rs[0].Outcome != gate.OutcomeCompleted || len(rs[0].Uninspected) == 0 {
+						t.Errorf("stream in monitor: %q %+v", body, rs)
+					}
+				} else if strings.Contains(body, "the words") || strings.Contains(body, "[DONE]") || (err == nil && !strings.Contains(body, `"error"`)) || rs[0].Outcome != gate.OutcomeFailed {
+					t.Errorf("stream: %v %q %+v", err, body, rs)
+				}
+				passes(t, streams)
 			}
 		},
 	}
