@@ -118,5 +118,5 @@ const (
 	OutcomeUpstreamError   Outcome = "upstream_error"   // no answer from the provider
 	OutcomeUpstreamAborted Outcome = "upstream_aborted" // the provider's answer broke off
 	OutcomeFailed          Outcome = "failed"           // a fault of ours
-	OutcomeInterrupted     Outcome = "interrupted"      // the gateway died with the call in flight; written on recovery
+	OutcomeInterrupted     Outcome = "interrupted"      // the gateway ended with the call in flight: cut at shutdown, or found on recovery
 )

@@ -210,7 +210,7 @@ func (c *call) opaque(ctx context.Context, resp *http.Response, kind gate.Uninsp
 	}
 	switch {
 	case !ok && !c.recorded:
-		c.rec.Outcome = gate.OutcomeClientAborted
+		c.rec.Outcome = c.g.o.Load.gone()
 		_ = c.finish()
 		panic(http.ErrAbortHandler)
 	case err != nil && err != io.EOF:
@@ -282,7 +282,7 @@ func (c *call) broken(err error) {
 	c.rec.Error = "answer broke off"
 	c.rec.Outcome = gate.OutcomeUpstreamAborted
 	if c.r.Context().Err() != nil {
-		c.rec.Outcome = gate.OutcomeClientAborted
+		c.rec.Outcome = c.g.o.Load.gone()
 	}
 	if !c.started {
 		p := &gate.Problem{Status: http.StatusBadGateway, Code: gate.CodeUpstream, Message: "The provider's answer broke off."}

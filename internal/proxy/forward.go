@@ -75,7 +75,7 @@ func (c *call) upstreamRequest(ctx context.Context) *http.Request {
 func (c *call) unreachable(err error) {
 	c.rec.Error = "upstream"
 	if c.r.Context().Err() != nil {
-		c.refuse(&gate.Problem{Status: 499, Code: gate.CodeUpstream, Message: "The client left."}, gate.OutcomeClientAborted)
+		c.refuse(&gate.Problem{Status: 499, Code: gate.CodeUpstream, Message: "The client left."}, c.g.o.Load.gone())
 		return
 	}
 	c.g.o.Log.Warn("no answer from upstream", "id", c.rec.ID, "upstream", c.up.Name, "error", err)

@@ -4,6 +4,8 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+
+	"sallyport.dev/sallyport/internal/gate"
 )
 
 // Load counts what is in flight: calls in total, calls per principal, bytes of request bodies in
@@ -12,6 +14,7 @@ import (
 type Load struct {
 	calls  atomic.Int64
 	memory atomic.Int64
+	cut    atomic.Bool
 	seed   maphash.Seed
 	shards [64]loadShard
 }
@@ -32,6 +35,18 @@ func NewLoad() *Load {
 
 // InFlight is the number of calls being served.
 func (l *Load) InFlight() int64 { return l.calls.Load() }
+
+// Cut says that the gateway ends and cuts what is still in flight: from now on a connection that is
+// gone is not a client's doing.
+func (l *Load) Cut() { l.cut.Store(true) }
+
+// gone is the outcome of a call whose client's connection is gone.
+func (l *Load) gone() gate.Outcome {
+	if l.cut.Load() {
+		return gate.OutcomeInterrupted
+	}
+	return gate.OutcomeClientAborted
+}
 
 func (l *Load) enter(max int64) bool {
 	if l.calls.Add(1) > max {

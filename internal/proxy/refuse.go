@@ -28,7 +28,7 @@ func (c *call) refuseUnread(p *gate.Problem) {
 	}
 	out := gate.OutcomeRefused
 	if p == problemBody && c.r.Context().Err() != nil {
-		out = gate.OutcomeClientAborted
+		out = c.g.o.Load.gone()
 	}
 	c.refuse(p, out)
 }

@@ -188,7 +188,7 @@ func (s *streaming) write(out []byte) bool {
 		return true
 	}
 	s.over, s.abort = true, true
-	s.record(gate.OutcomeClientAborted)
+	s.record(c.g.o.Load.gone())
 	s.cancel(errClientGone)
 	return false
 }
@@ -310,7 +310,7 @@ func (s *streaming) brokeOff(ctx context.Context, err error) {
 	c.rec.Error = "answer broke off"
 	if c.r.Context().Err() != nil {
 		s.over, s.abort = true, true
-		s.record(gate.OutcomeClientAborted)
+		s.record(c.g.o.Load.gone())
 		return
 	}
 	out, end, werr := s.window.Close(time.Now())

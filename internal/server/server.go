@@ -161,6 +161,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		// Closing the connections ends the calls; each still writes its record.
+		s.load.Cut()
 		_ = s.http.Close()
 		for wait := time.Now().Add(2 * time.Second); s.load.InFlight() > 0 && time.Now().Before(wait); {
 			time.Sleep(5 * time.Millisecond)
