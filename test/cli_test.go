@@ -2,9 +2,17 @@ package test
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,29 +30,155 @@ func TestCommands(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("HOME", e.WorkDir)
+			for _, name := range []string{"GATE", "PROVIDER"} { // addresses that were free a moment ago
+				ln, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					return err
+				}
+				defer ln.Close()
+				e.Setenv(name, ln.Addr().String())
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			// waitready waits until the server has begun its record.
-			"waitready": func(ts *testscript.TestScript, _ bool, _ []string) {
-				seg := ts.MkAbs("data/audit/seg-0000000000000001.log")
-				for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-					if b, err := os.ReadFile(seg); err == nil && bytes.Contains(b, []byte(`"start"`)) {
-						return
-					}
-					if time.Now().After(deadline) {
-						ts.Fatalf("the server did not start")
-					}
-				}
-			},
-			// flip FILE changes one bit in its middle.
-			"flip": func(ts *testscript.TestScript, _ bool, args []string) {
-				p := ts.MkAbs(args[0])
-				b, err := os.ReadFile(p)
-				ts.Check(err)
-				b[len(b)/2] ^= 1
-				ts.Check(os.WriteFile(p, b, 0o600))
-			},
+			"waitready":  waitReady,
+			"waitfor":    waitFor,
+			"waitlisten": waitListen,
+			"flip":       flip,
+			"tamper":     tamper,
+			"expand":     expand,
+			"field":      field,
+			"signal":     signalTo,
+			"call":       callGate,
 		},
 	})
+}
+
+// poll waits until ok.
+func poll(ts *testscript.TestScript, what string, ok func() bool) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+const firstSegment = "data/audit/seg-0000000000000001.log"
+
+// waitready waits until the server has begun its record.
+func waitReady(ts *testscript.TestScript, _ bool, _ []string) {
+	waitFor(ts, false, []string{firstSegment, `"start"`})
+}
+
+// waitfor FILE TEXT waits until the file holds the text.
+func waitFor(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[0])
+	poll(ts, args[1], func() bool {
+		b, err := os.ReadFile(file)
+		return err == nil && bytes.Contains(b, []byte(args[1]))
+	})
+}
+
+// waitlisten ADDRESS waits until somebody listens.
+func waitListen(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, args[0], func() bool {
+		c, err := net.Dial("tcp", args[0])
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// flip FILE changes one bit in its middle.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	p := ts.MkAbs(args[0])
+	b, err := os.ReadFile(p)
+	ts.Check(err)
+	b[len(b)/2] ^= 1
+	ts.Check(os.WriteFile(p, b, 0o600))
+}
+
+var seq = regexp.MustCompile(`"seq":([0-9]+)`)
+
+// tamper TEXT OTHER replaces the first TEXT in the record by OTHER, and sets SEQ to the number of the
+// changed line.
+func tamper(ts *testscript.TestScript, _ bool, args []string) {
+	p := ts.MkAbs(firstSegment)
+	b, err := os.ReadFile(p)
+	ts.Check(err)
+	at := bytes.Index(b, []byte(args[0]))
+	if at < 0 {
+		ts.Fatalf("the record does not hold %q", args[0])
+	}
+	line := b[bytes.LastIndexByte(b[:at], '\n')+1 : at]
+	m := seq.FindSubmatch(line)
+	if m == nil {
+		ts.Fatalf("no sequence number before %q", args[0])
+	}
+	ts.Setenv("SEQ", string(m[1]))
+	ts.Check(os.WriteFile(p, bytes.Replace(b, []byte(args[0]), []byte(args[1]), 1), 0o600))
+}
+
+// expand FILE replaces $NAME in the file.
+func expand(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(os.Expand(ts.ReadFile(args[0]), ts.Getenv)), 0o600))
+}
+
+// field NAME VAR sets VAR to a field of the JSON object on the last command's stdout.
+func field(ts *testscript.TestScript, _ bool, args []string) {
+	var m map[string]any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &m))
+	s, ok := m[args[0]].(string)
+	if !ok {
+		ts.Fatalf("no text %q on stdout", args[0])
+	}
+	ts.Setenv(args[1], s)
+}
+
+// signal N HUP sends the N-th background command a SIGHUP.
+func signalTo(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if args[1] != "HUP" {
+		ts.Fatalf("unknown signal %s", args[1])
+	}
+	ts.Check(ts.BackgroundCmds()[n-1].Process.Signal(syscall.SIGHUP))
+}
+
+// call STATUS TEXT [KEY] asks through the gateway at $GATE; "!" before it waits for the status.
+func callGate(ts *testscript.TestScript, wait bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	body, err := json.Marshal(map[string]any{"model": "m", "messages": []any{map[string]string{"role": "user", "content": args[1]}}})
+	ts.Check(err)
+	ask := func() (int, error) {
+		req, err := http.NewRequest("POST", "http://"+ts.Getenv("GATE")+"/v1/chat/completions", bytes.NewReader(body))
+		if err != nil {
+			return 0, err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		if len(args) > 2 {
+			req.Header.Set("Authorization", "Bearer "+args[2])
+		}
+		tr := &http.Transport{ResponseHeaderTimeout: 30 * time.Second}
+		defer tr.CloseIdleConnections()
+		res, err := tr.RoundTrip(req)
+		if err != nil {
+			return 0, err
+		}
+		defer res.Body.Close()
+		return res.StatusCode, nil
+	}
+	var status int
+	if wait {
+		poll(ts, fmt.Sprintf("the status %d of %q", want, args[1]), func() bool {
+			status, err = ask()
+			return err == nil && status == want
+		})
+		return
+	}
+	if status, err = ask(); err != nil || status != want {
+		ts.Fatalf("call %q: %d %v, want %d", strings.TrimSpace(args[1]), status, err, want)
+	}
 }
