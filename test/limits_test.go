@@ -66,7 +66,7 @@ func TestALeavingClientCancelsTheProvidersCall(t *testing.T) {
 		never := make(chan struct{})
 		if begun {
 			up.AnswerFunc(func(r *http.Request, _ []byte) gatetest.Reply {
-				return gatetest.Reply{Header: http.Header{"Content-Type": {"text/event-stream"}}, Chunks: [][]byte{[]byte(chunkFrame(`{"index":0,"delta":{"content":"a"}}`))}, After: never}
+				return gatetest.Reply{Header: http.Header{"Content-Type": {"text/event-stream"}}, Chunks: [][]byte{[]byte(": hello\n\n" + chunkFrame(`{"index":0,"delta":{"content":"a"}}`))}, After: never}
 			})
 		} else {
 			up.Answer(gatetest.Reply{Wait: never})

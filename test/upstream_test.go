@@ -55,6 +55,7 @@ func impatient(up *gatetest.Upstream) string {
 func TestProvidersThatFail(t *testing.T) {
 	const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	const streamHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+	const binaryHead = "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nTransfer-Encoding: chunked\r\n\r\n"
 	frame := chunkFrame(`{"index":0,"delta":{"content":"good"}}`)
 	say := func(s string, then func(*net.TCPConn)) func(*net.TCPConn) {
 		return func(c *net.TCPConn) {
@@ -82,6 +83,9 @@ func TestProvidersThatFail(t *testing.T) {
 		{"silent stream before an event", say(streamHead, silence), goodStream, 504, "upstream_timeout", "upstream_aborted"},
 		{"reset stream", say(streamHead+chunked(frame), reset), goodStream, 0, "", "upstream_aborted"},
 		{"cut stream", say(streamHead+chunked(frame), nil), goodStream, 0, "", "upstream_aborted"},
+		{"cut binary", say(binaryHead+chunked("\xff\xfb sound"), nil), good, 0, "", "upstream_aborted"},
+		{"reset binary", say(binaryHead+chunked("\xff\xfb sound"), reset), good, 0, "", "upstream_aborted"},
+		{"silent binary", say(binaryHead+chunked("\xff\xfb sound"), silence), good, 0, "", "upstream_aborted"},
 		{"silent stream", say(streamHead+chunked(frame), silence), goodStream, 200, "upstream_timeout", "upstream_aborted"},
 		{"switched protocols", say("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", silence), good, 502, "upstream_invalid_answer", "upstream_error"},
 	} {
