@@ -286,7 +286,7 @@ func (c *call) broken(err error) {
 	}
 	if !c.started {
 		p := &gate.Problem{Status: http.StatusBadGateway, Code: gate.CodeUpstream, Message: "The provider's answer broke off."}
-		if errors.Is(err, errIdle) || errors.Is(context.Cause(c.r.Context()), errIdle) {
+		if errors.Is(err, errIdle) {
 			p = &gate.Problem{Status: http.StatusGatewayTimeout, Code: gate.CodeUpstreamTimeout, Message: "The provider fell silent."}
 		}
 		c.refuse(p, c.rec.Outcome)
