@@ -41,7 +41,7 @@ var (
 		"internal/evade":      {},
 		"internal/wire":       {"internal/gate", "internal/strictjson"},
 		"internal/iam":        {"internal/gate", "internal/wire", "internal/strictjson", "internal/secret", "internal/durable"},
-		"internal/inspect":    {"internal/gate", "internal/wire", "internal/strictjson"},
+		"internal/inspect":    {"internal/gate", "internal/wire", "internal/strictjson", "internal/durable"},
 		"internal/audit":      {"internal/gate", "internal/strictjson", "internal/durable", "internal/secret"},
 		"internal/store":      {"internal/gate", "internal/iam", "internal/secret", "internal/durable"},
 		"internal/proxy":      {"internal/gate", "internal/wire", "internal/strictjson", "internal/iam", "internal/inspect", "internal/audit", "internal/secret"},

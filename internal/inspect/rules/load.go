@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
@@ -32,6 +33,10 @@ type Options struct {
 	Without []string
 	// Bare leaves all built-in rules out.
 	Bare bool
+	// FS holds further rule files in our format, each rule with its examples: all of rules/*.toml.
+	FS fs.FS
+	// Salt becomes part of the version: whatever else decides.
+	Salt string
 }
 
 type file struct {
@@ -72,6 +77,24 @@ func Load(o Options) (*Engine, error) {
 			srcs = append(srcs, s...)
 		}
 	}
+	if o.FS != nil {
+		names, err := fs.Glob(o.FS, "rules/*.toml")
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			text, err := fs.ReadFile(o.FS, name)
+			if err != nil {
+				return nil, err
+			}
+			fmt.Fprintf(hash, "%d\n%s", len(text), text)
+			s, err := parse(string(text), true)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			srcs = append(srcs, s...)
+		}
+	}
 	for _, path := range o.Files {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -92,6 +115,9 @@ func Load(o Options) (*Engine, error) {
 	left := append([]string(nil), o.Without...)
 	sort.Strings(left)
 	fmt.Fprintf(hash, "without %q", left)
+	if o.Salt != "" {
+		fmt.Fprintf(hash, "salt %q", o.Salt)
+	}
 	return assemble(srcs, out, warnings, hex.EncodeToString(hash.Sum(nil)[:16]))
 }
 
