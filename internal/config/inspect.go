@@ -22,6 +22,7 @@ type Inspect struct {
 	// CacheBytes bounds the cache of verdicts of texts seen before. 0: no cache.
 	CacheBytes Size  `yaml:"cache_bytes"`
 	Rules      Rules `yaml:"rules"`
+	Packs      Packs `yaml:"packs"`
 }
 
 // PolicyRule says what to do about the findings that every given condition fits. A condition that
@@ -51,10 +52,29 @@ type Rules struct {
 	Disable  []string `yaml:"disable"`  // ids of rules that do not run
 }
 
+// What happens at start when the active pack cannot be loaded. (On a reload the old one stays.)
+const (
+	PackRefuse  = "refuse"  // the gateway does not start
+	PackBuiltin = "builtin" // it starts with the built-in pack and says so
+)
+
+// Packs says whose packs of rules, thresholds and weights may take the place of the built-in one.
+type Packs struct {
+	// TrustedKeys are public keys as `sallyport pack keygen` prints them.
+	TrustedKeys []string `yaml:"trusted_keys"`
+	// Directory holds the installed packs. Empty: packs in the data directory.
+	Directory string `yaml:"directory"`
+	OnInvalid string `yaml:"on_invalid"`
+	// Shadow is an installed pack, name@version, that reads what the active one reads, beside it, and
+	// decides nothing. Empty: none.
+	Shadow string `yaml:"shadow"`
+}
+
 func defaultInspect() Inspect {
 	return Inspect{
 		Mode:       ModeEnforce,
 		Stream:     HoldBack{HoldTime: 5 * time.Second, HoldBytes: 256 << 10},
 		CacheBytes: 8 << 20,
+		Packs:      Packs{OnInvalid: PackRefuse},
 	}
 }

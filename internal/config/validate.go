@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/token"
+	"golang.org/x/mod/sumdb/note"
 
 	"sallyport.dev/sallyport/internal/gate"
 )
@@ -97,6 +99,25 @@ func (d *decoder) inspect(c *Inspect) {
 		if id == "" {
 			d.invalid(fmt.Sprintf("inspect.rules.disable[%d]", i), "expected the id of a rule")
 		}
+	}
+	d.packs(&c.Packs)
+}
+
+var packID = regexp.MustCompile(`^[a-z0-9-]{1,40}@[0-9a-z.-]{5,40}$`)
+
+func (d *decoder) packs(c *Packs) {
+	for i, k := range c.TrustedKeys {
+		key := fmt.Sprintf("inspect.packs.trusted_keys[%d]", i)
+		if strings.HasPrefix(k, "PRIVATE") {
+			d.invalid(key, "this is a private key; expected the public one, and the private one in no configuration")
+		} else if _, err := note.NewVerifier(k); err != nil {
+			d.invalid(key, "expected a public key as sallyport pack keygen prints it")
+		}
+	}
+	d.path("inspect.packs.directory", c.Directory, true)
+	d.choice("inspect.packs.on_invalid", c.OnInvalid, PackRefuse, PackBuiltin)
+	if c.Shadow != "" && !packID.MatchString(c.Shadow) {
+		d.invalid("inspect.packs.shadow", "expected an installed pack: name@version")
 	}
 }
 
