@@ -21,7 +21,7 @@ var level = map[string]int{
 	"internal/gate": 0, "internal/strictjson": 0, "internal/secret": 0, "internal/durable": 0,
 	"internal/evade": 0, // the attacker's side, for tests and training
 	"internal/wire":  1,
-	"internal/iam":  2, "internal/inspect": 2, "internal/watch": 2, "internal/audit": 2, "internal/evidence": 2,
+	"internal/iam":   2, "internal/inspect": 2, "internal/watch": 2, "internal/audit": 2, "internal/evidence": 2,
 	"internal/store":    3, // implements the rooms' interfaces
 	"internal/simulate": 3, "internal/demo": 4,
 	"internal/proxy": 5, "internal/console": 5,

@@ -137,7 +137,7 @@ func pig(w string) string {
 	case i < 0:
 		i = 1
 	}
-	if core[i] == 'u' && i > 0 && core[i-1] == 'q' {
+	if i < len(core) && core[i] == 'u' && core[i-1] == 'q' {
 		i++
 	}
 	return core[i:] + core[:i] + "ay" + tail

@@ -53,3 +53,17 @@ func TestTurns(t *testing.T) {
 		t.Errorf("%q", p)
 	}
 }
+
+// FuzzApply: no text makes a transform fail.
+func FuzzApply(f *testing.F) {
+	f.Add("q b c. qu, ab 12", uint64(1))
+	f.Add("\xff\n\"'\u202e", uint64(2))
+	all := append(All(), Lookalikes()...)
+	f.Fuzz(func(t *testing.T, text string, seed uint64) {
+		for _, tr := range all {
+			if out, s, e := tr.Place(text, seed); s < 0 || s > e || e > len(out) {
+				t.Fatalf("%s: %d..%d of %d", tr.Name, s, e, len(out))
+			}
+		}
+	})
+}
