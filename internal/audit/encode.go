@@ -166,7 +166,9 @@ func appendFindings(b []byte, c call) []byte {
 		}
 		b = append(b, `,"action":"`...)
 		b = append(b, f.Action.String()...)
-		b = append(b, `"}`...)
+		b = append(b, '"')
+		b = text(b, "excused", f.Excused, maxName)
+		b = append(b, '}')
 	}
 	if len(fs) > 0 {
 		b = append(b, ']')

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/inspect/allow"
 	"sallyport.dev/sallyport/internal/inspect/detect"
 	"sallyport.dev/sallyport/internal/inspect/output"
 	"sallyport.dev/sallyport/internal/inspect/policy"
@@ -56,6 +57,8 @@ type Options struct {
 	CacheBytes int
 	// CacheKey keys the cache. nil: a random key.
 	CacheKey []byte
+	// Allow excuses what analysts have judged to be no attack. nil: nothing is excused.
+	Allow *allow.List
 	// Uninspected says what happens to parts of a streamed answer that cannot be read. nil: Flag.
 	// (Of requests and whole answers the proxy decides that.)
 	Uninspected func(gate.UninspectedKind) gate.Action
@@ -162,7 +165,19 @@ func answerType(body []byte) string {
 
 // Stream begins the inspection of a streamed answer.
 func (in *Inspector) Stream(x *gate.Exchange, ws wire.Stream, now time.Time) *output.Stream {
-	return output.New(&in.out, in.opt.Policy.Resolve(scope(x)), x.Record, ws)
+	s := output.New(&in.out, in.opt.Policy.Resolve(scope(x)), x.Record, ws)
+	s.Excuse = in.excuse(x)
+	return s
+}
+
+// excuse is the allow-list for the caller and the upstream of one call.
+func (in *Inspector) excuse(x *gate.Exchange) func([]byte, *gate.Finding) string {
+	if in.opt.Allow.Len() == 0 {
+		return nil
+	}
+	return func(span []byte, f *gate.Finding) string {
+		return in.opt.Allow.Excuse(span, f, x.Principal.ID, x.Upstream)
+	}
 }
 
 func scope(x *gate.Exchange) policy.Scope {

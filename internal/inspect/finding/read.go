@@ -15,6 +15,9 @@ type Reader struct {
 	Find      func(*gate.Segment) []gate.Finding
 	Table     policy.Table
 	Direction gate.Direction
+	// Excuse, when set, returns the id of the allow-list entry that excuses a finding in span, empty
+	// when none does. An excused finding is allowed and stays in the record.
+	Excuse func(span []byte, f *gate.Finding) string
 	// Skip, when set, leaves out segments that are read otherwise.
 	Skip func(i int) bool
 	// Halt, when set, is asked now and then whether to give up.
@@ -66,6 +69,11 @@ func (r *Reader) append(all []gate.Finding, segs []gate.Segment, i, parts int) [
 		}
 		f.Segment, f.Path, f.Channel, f.Direction = i, seg.Path, seg.Channel, r.Direction
 		f.Action = r.Table.Action(f.Category, f.Channel, f.Direction)
+		if r.Excuse != nil && f.Action > gate.Allow {
+			if f.Excused = r.Excuse(seg.Text[f.Start:f.End], &f); f.Excused != "" {
+				f.Action = gate.Allow
+			}
+		}
 		all = append(all, f)
 	}
 	return all

@@ -18,7 +18,7 @@ func (s *Stream) alone(h *held, fr *gate.Frame) {
 	if find == nil {
 		find = s.opt.Detector.Detect
 	}
-	r := finding.Reader{Find: find, Table: s.table, Direction: gate.Answer, Skip: func(i int) bool { return fr.Texts[i].Lane != "" }}
+	r := finding.Reader{Find: find, Table: s.table, Direction: gate.Answer, Excuse: s.Excuse, Skip: func(i int) bool { return fr.Texts[i].Lane != "" }}
 	fs, err := r.Read(h.segs)
 	if err != nil || len(fs) == 0 {
 		return

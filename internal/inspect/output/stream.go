@@ -46,6 +46,9 @@ type End struct {
 
 // Stream is one streamed answer on its way through. One goroutine at a time uses it.
 type Stream struct {
+	// Excuse is finding.Reader's. It is asked only where the whole text of a finding is still held.
+	Excuse func(span []byte, f *gate.Finding) string
+
 	opt   *Options
 	table policy.Table
 	rec   *gate.Record

@@ -85,6 +85,7 @@ func (s *Stream) found(l *lane, fs []gate.Finding) {
 		f.Direction, f.Channel, f.Path, f.Segment = gate.Answer, l.seg.Channel, l.seg.Path, -1
 		f.Start, f.End = max(f.Start, 0), min(f.End, l.written)
 		f.Action = s.table.Action(f.Category, f.Channel, f.Direction)
+		s.excuse(l, &f)
 		if l.inner() && l.base != nil && f.Action == gate.Sanitize {
 			l.debts = append(l.debts, debt{f, l.base.written}) // recorded only if it blocks
 			continue
@@ -101,6 +102,20 @@ func (s *Stream) found(l *lane, fs []gate.Finding) {
 		case f.Action == gate.Flag:
 			s.note(gate.Decision{Verdict: gate.Flag, Reason: finding.Reason(&f)})
 		}
+	}
+}
+
+// excuse asks the allow-list about a finding. What has left in part cannot be compared any more.
+func (s *Stream) excuse(l *lane, f *gate.Finding) {
+	if s.Excuse == nil || f.Action == gate.Allow {
+		return
+	}
+	span := s.queue.text(l, f.Start, f.End)
+	if len(span) != f.End-f.Start || len(span) == 0 {
+		return
+	}
+	if f.Excused = s.Excuse(span, f); f.Excused != "" {
+		f.Action = gate.Allow
 	}
 }
 
