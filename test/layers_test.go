@@ -19,6 +19,7 @@ const module = "sallyport.dev/sallyport/"
 // its own room. Rooms of one level never import each other.
 var level = map[string]int{
 	"internal/gate": 0, "internal/strictjson": 0, "internal/secret": 0, "internal/durable": 0,
+	"internal/nn":    0, // runs a network, knows nothing of text
 	"internal/evade": 0, // the attacker's side, for tests and training
 	"internal/wire":  1,
 	"internal/iam":   2, "internal/inspect": 2, "internal/watch": 2, "internal/audit": 2, "internal/evidence": 2,
@@ -28,6 +29,7 @@ var level = map[string]int{
 	"internal/config": 5, // only server and cmd import it
 	"internal/server": 6,
 	"cmd":             7,
+	"model":           8, // trains and judges; nothing of it is in the binary
 	"test":            8,
 }
 
@@ -41,7 +43,7 @@ var (
 		"internal/evade":      {},
 		"internal/wire":       {"internal/gate", "internal/strictjson"},
 		"internal/iam":        {"internal/gate", "internal/wire", "internal/strictjson", "internal/secret", "internal/durable"},
-		"internal/inspect":    {"internal/gate", "internal/wire", "internal/strictjson", "internal/durable"},
+		"internal/inspect":    {"internal/gate", "internal/wire", "internal/strictjson", "internal/durable", "internal/nn"},
 		"internal/audit":      {"internal/gate", "internal/strictjson", "internal/durable", "internal/secret"},
 		"internal/store":      {"internal/gate", "internal/iam", "internal/secret", "internal/durable"},
 		"internal/proxy":      {"internal/gate", "internal/wire", "internal/strictjson", "internal/iam", "internal/inspect", "internal/audit", "internal/secret"},

@@ -19,6 +19,13 @@ type Detector interface {
 	Version() string
 }
 
+// Rater is a Detector that can say how much a text looks like an attack even where it finds none.
+type Rater interface {
+	Detector
+	// Rate is Detect with the attack score of the whole text, 0 to 1, at least that of any finding.
+	Rate(seg *gate.Segment) (found []gate.Finding, score float64)
+}
+
 // Lane reads one text piece by piece. Whatever the pieces, the findings of all Write calls and of
 // Close together are those Detect returns for the whole text: a verdict never depends on chunking.
 // It is used by one goroutine at a time.

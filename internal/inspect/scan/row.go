@@ -12,7 +12,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/inspect/detect"
 	"sallyport.dev/sallyport/internal/inspect/finding"
+	"sallyport.dev/sallyport/internal/inspect/turns"
 	"sallyport.dev/sallyport/internal/wire/openai"
 )
 
@@ -20,11 +22,21 @@ import (
 type row struct {
 	reader  finding.Reader
 	channel gate.Channel
+	score   float64 // of the row so far
 }
 
 func newRow(o Options) *row {
-	p := o.Policy
-	return &row{channel: o.Channel, reader: finding.Reader{Find: o.Detector.Detect, Table: p.Base(), Direction: gate.Request}}
+	r := &row{channel: o.Channel}
+	find := o.Detector.Detect
+	if d, ok := o.Detector.(detect.Rater); ok {
+		find = func(seg *gate.Segment) []gate.Finding {
+			fs, s := d.Rate(seg)
+			r.score = max(r.score, s)
+			return fs
+		}
+	}
+	r.reader = finding.Reader{Find: find, Table: o.Policy.Base(), Direction: gate.Request}
+	return r
 }
 
 // scan never panics and never returns nil: a row gives a Result or a Failure.
@@ -45,11 +57,13 @@ func (r *row) scan(j *job) (answer any) {
 	if err != nil {
 		return Failure{j.line, err.Error()}
 	}
+	r.score = 0
+	reading.Segments = turns.Join(reading.Segments)
 	fs, err := r.reader.Read(reading.Segments)
 	if err != nil {
 		return Failure{j.line, err.Error()}
 	}
-	res := Result{ID: id, Verdict: verdict(reading.Segments, fs).String(), Score: finding.Score(fs), Findings: make([]Finding, len(fs))}
+	res := Result{ID: id, Verdict: verdict(reading.Segments, fs).String(), Score: max(r.score, finding.Score(fs)), Findings: make([]Finding, len(fs))}
 	for i, f := range fs {
 		res.Findings[i] = Finding{f.Category, f.Rule, f.Channel.String(), f.Path, f.Start, f.End, f.View, f.Score}
 	}
