@@ -15,8 +15,9 @@ import (
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/inspect"
+	"sallyport.dev/sallyport/internal/inspect/allow"
+	"sallyport.dev/sallyport/internal/inspect/detect"
 	"sallyport.dev/sallyport/internal/inspect/policy"
-	"sallyport.dev/sallyport/internal/inspect/rules"
 	"sallyport.dev/sallyport/internal/proxy"
 	"sallyport.dev/sallyport/internal/secret"
 	"sallyport.dev/sallyport/internal/store/sqlite"
@@ -33,7 +34,9 @@ func dialects() map[gate.Dialect]wire.Dialect {
 // graph is everything built from one configuration. Calls hold on to the graph they began with.
 type graph struct {
 	gateway    *proxy.Gateway
-	policy     string                     // names what decides: the configuration and the detector
+	policy     string                     // names what decides: the configuration, the detector, the allow-list
+	pack       string                     // id of the active pack
+	marks      marks                      // of the files it was built from
 	transports map[string]*http.Transport // by the part of the configuration they were made from
 	stop       context.CancelFunc
 	db         *sqlite.DB
@@ -55,15 +58,20 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	if err != nil {
 		return nil, err
 	}
-	det, err := newDetector(cfg)
+	g.marks = s.marks(cfg) // before reading, so that no change is missed
+	det, err := s.detector(cfg)
 	if err != nil {
 		return nil, err
 	}
-	inspector, err := newInspector(cfg, det)
+	allowed, err := s.state.allowBook().List()
 	if err != nil {
 		return nil, err
 	}
-	g.policy = policyHash(cfg, det)
+	inspector, err := newInspector(cfg, det.det, allowed)
+	if err != nil {
+		return nil, err
+	}
+	g.policy, g.pack = policyHash(cfg, det.det, allowed), det.pack
 	uninspected := cfg.Proxy.Uninspected.Action
 	fault := func(x *gate.Exchange, stage string, err error) {
 		s.log.Error("a stage failed", "id", x.ID, "stage", stage, "error", err)
@@ -159,43 +167,24 @@ func (s *state) pepperFor(cfg *config.Config) (secret.String, error) {
 }
 
 // policyHash names everything that decides about a call: the configuration, which holds the names of
-// rule files, and the detector, whose version covers their contents.
-func policyHash(cfg *config.Config, det *rules.Engine) string {
-	sum := sha256.Sum256([]byte(cfg.Hash() + "\n" + det.Version()))
+// rule files, the detector, whose version covers their contents and the pack's, and the allow-list.
+func policyHash(cfg *config.Config, det detect.Detector, allowed *allow.List) string {
+	sum := sha256.Sum256([]byte(cfg.Hash() + "\n" + det.Version() + "\n" + allowed.Version()))
 	return hex.EncodeToString(sum[:])
 }
 
 // newInspector builds the second layer.
-func newInspector(cfg *config.Config, det *rules.Engine) (*inspect.Inspector, error) {
+func newInspector(cfg *config.Config, det detect.Detector, allowed *allow.List) (*inspect.Inspector, error) {
 	pol, err := policy.New(policyOptions(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("read inspect.policy: %w", err)
 	}
 	modes := map[string]inspect.Mode{config.ModeMonitor: inspect.Monitor, config.ModeEnforce: inspect.Enforce, config.ModeEnforceStrict: inspect.EnforceStrict}
 	return inspect.New(inspect.Options{
-		Detector: det, Policy: pol, Mode: modes[cfg.Inspect.Mode], Dialects: dialects(),
+		Detector: det, Policy: pol, Allow: allowed, Mode: modes[cfg.Inspect.Mode], Dialects: dialects(),
 		HoldTime: cfg.Inspect.Stream.HoldTime, HoldBytes: int(cfg.Inspect.Stream.HoldBytes),
 		CacheBytes: int(cfg.Inspect.CacheBytes), Uninspected: cfg.Proxy.Uninspected.Action,
 	})
-}
-
-func newDetector(cfg *config.Config) (*rules.Engine, error) {
-	r := cfg.Inspect.Rules
-	if len(r.Files)+len(r.Gitleaks)+len(r.Disable) == 0 {
-		e, err := rules.Default() // loaded and checked once
-		if err != nil {
-			return nil, fmt.Errorf("load rules: %w", err)
-		}
-		return e, nil
-	}
-	e, err := rules.Load(rules.Options{
-		Files:   append(append([]string(nil), cfg.Inspect.Rules.Files...), cfg.Inspect.Rules.Gitleaks...),
-		Without: cfg.Inspect.Rules.Disable,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("load rules: %w", err)
-	}
-	return e, nil
 }
 
 func policyOptions(cfg *config.Config) policy.Options {

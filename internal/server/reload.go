@@ -3,12 +3,38 @@ package server
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"sallyport.dev/sallyport/internal/config"
 )
 
-// follow reloads when the configuration file changes.
+// followEvery is how often the data directory is looked at for another active pack or allow-list.
+const followEvery = 300 * time.Millisecond
+
+// follow reloads when the configuration file changes, and when another pack is made active or the
+// allow-list changes. The latter are looked for by name, not watched: a file that is replaced cannot be
+// missed so, on any file system.
 func (s *Server) follow(ctx context.Context) {
+	go func() {
+		t := time.NewTicker(followEvery)
+		defer t.Stop()
+		var tried marks
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+			s.mu.Lock()
+			now := s.marks(s.cfg)
+			s.mu.Unlock()
+			if now.same(s.graph.Load().marks) || now.same(tried) {
+				continue
+			}
+			tried = now
+			_ = s.Refresh(ctx) // says in the log what happened
+		}
+	}()
 	if s.path == "" {
 		return
 	}
@@ -29,18 +55,34 @@ func (s *Server) Reload(ctx context.Context) error {
 	if err == nil {
 		err = s.replace(cfg)
 	}
-	note := map[string]string{"policy": s.graph.Load().policy}
-	event := "config_reload"
+	s.reloaded(ctx, "config_reload", "configuration", err)
+	return err
+}
+
+// Refresh builds the graph anew from the configuration in effect, with the pack that is active now and
+// the allow-list as it is now, or changes nothing. No call is dropped: one in flight ends under the
+// graph it began with.
+func (s *Server) Refresh(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.replace(s.cfg)
+	s.reloaded(ctx, "pack_reload", "pack and allow-list", err)
+	return err
+}
+
+// reloaded says in the log and in the record what a reload came to.
+func (s *Server) reloaded(ctx context.Context, event, what string, err error) {
+	g := s.graph.Load()
+	note := map[string]string{"policy": g.policy, "pack": g.pack}
 	if err != nil {
-		event, note["error"] = "config_reload_refused", err.Error()
-		s.log.Error("configuration not reloaded; the old one stays", "error", err)
+		event, note["error"] = event+"_refused", err.Error()
+		s.log.Error(what+" not reloaded; the old one stays", "pack", g.pack, "error", err)
 	} else {
-		s.log.Info("configuration reloaded", "policy", note["policy"])
+		s.log.Info(what+" reloaded", "policy", g.policy, "pack", g.pack)
 	}
 	if nerr := s.audit.Note(ctx, event, note); nerr != nil {
 		s.log.Error("cannot record reload", "error", nerr)
 	}
-	return err
 }
 
 func (s *Server) replace(cfg *config.Config) error {
@@ -51,6 +93,8 @@ func (s *Server) replace(cfg *config.Config) error {
 		return fmt.Errorf("data_dir cannot change while running; restart to move it")
 	case cfg.Listen.Address != s.cfg.Listen.Address:
 		return fmt.Errorf("listen.address cannot change while running; restart to move it")
+	case PackDir(cfg) != PackDir(s.cfg):
+		return fmt.Errorf("inspect.packs.directory cannot change while running; restart to move it")
 	case cfg.Audit.Mode != s.cfg.Audit.Mode || cfg.Audit.SegmentBytes != s.cfg.Audit.SegmentBytes || cfg.Audit.Checkpoint != s.cfg.Audit.Checkpoint:
 		return fmt.Errorf("audit.mode, audit.segment_bytes and audit.checkpoint cannot change while running; restart to change them")
 	}

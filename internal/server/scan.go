@@ -25,5 +25,5 @@ func Scan(ctx context.Context, cfg *config.Config, channel string, in io.Reader,
 	if err != nil {
 		return err
 	}
-	return scan.Run(ctx, in, out, scan.Options{Detector: det, Policy: pol, Channel: ch})
+	return scan.Run(ctx, in, out, scan.Options{Detector: det.det, Policy: pol, Channel: ch})
 }
