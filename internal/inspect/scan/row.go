@@ -57,13 +57,11 @@ func (r *row) scan(j *job) (answer any) {
 	if err != nil {
 		return Failure{j.line, err.Error()}
 	}
-	r.score = 0
-	reading.Segments = turns.Join(reading.Segments)
-	fs, err := r.reader.Read(reading.Segments)
+	fs, score, err := r.judge(reading)
 	if err != nil {
 		return Failure{j.line, err.Error()}
 	}
-	res := Result{ID: id, Verdict: verdict(reading.Segments, fs).String(), Score: max(r.score, finding.Score(fs)), Findings: make([]Finding, len(fs))}
+	res := Result{ID: id, Verdict: verdict(reading.Segments, fs).String(), Score: score, Findings: make([]Finding, len(fs))}
 	for i, f := range fs {
 		res.Findings[i] = Finding{f.Category, f.Rule, f.Channel.String(), f.Path, f.Start, f.End, f.View, f.Score}
 	}
@@ -73,6 +71,14 @@ func (r *row) scan(j *job) (answer any) {
 		}
 	}
 	return res
+}
+
+// judge finds what is in a row and how much it looks like an attack.
+func (r *row) judge(reading *gate.Reading) (fs []gate.Finding, score float64, err error) {
+	r.score = 0
+	reading.Segments = turns.Join(reading.Segments)
+	fs, err = r.reader.Read(reading.Segments)
+	return fs, max(r.score, finding.Score(fs)), err
 }
 
 // verdict is the severest action. What cannot be taken out where it stands is blocked, as it would

@@ -31,6 +31,20 @@ type Options struct {
 	Workers  int            // 0: 2
 }
 
+func (o *Options) complete() error {
+	if o.Detector == nil {
+		return errors.New("scan: a detector is needed")
+	}
+	if o.Policy == nil {
+		p, err := policy.New(policy.Options{})
+		if err != nil {
+			return fmt.Errorf("scan: make built-in policy: %w", err)
+		}
+		o.Policy = p
+	}
+	return nil
+}
+
 // Result is one line of the output.
 type Result struct {
 	ID      json.RawMessage `json:"id"`
@@ -73,15 +87,8 @@ type job struct {
 // Run scans in until its end. It returns an error only when in cannot be read, out cannot be
 // written, or ctx ends.
 func Run(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
-	if o.Detector == nil {
-		return errors.New("scan: a detector is needed")
-	}
-	if o.Policy == nil {
-		p, err := policy.New(policy.Options{})
-		if err != nil {
-			return fmt.Errorf("scan: make built-in policy: %w", err)
-		}
-		o.Policy = p
+	if err := o.complete(); err != nil {
+		return err
 	}
 	if o.Workers <= 0 {
 		o.Workers = 2
