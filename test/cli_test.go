@@ -50,6 +50,8 @@ func TestCommands(t *testing.T) {
 			"field":      field,
 			"signal":     signalTo,
 			"call":       callGate,
+			"trust":      trust,
+			"entry":      entry,
 		},
 	})
 }
@@ -97,6 +99,22 @@ func flip(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	b[len(b)/2] ^= 1
 	ts.Check(os.WriteFile(p, b, 0o600))
+}
+
+// trust CONFIG KEYFILE puts a public key into a configuration, in the place of KEY.
+func trust(ts *testscript.TestScript, _ bool, args []string) {
+	key := strings.TrimSpace(ts.ReadFile(args[1]))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(ts.ReadFile(args[0]), "KEY", key, 1)), 0o600))
+}
+
+// entry VAR sets VAR to the id of the only entry of the list on the last command's stdout.
+func entry(ts *testscript.TestScript, _ bool, args []string) {
+	var list []struct{ ID string }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &list))
+	if len(list) != 1 {
+		ts.Fatalf("%d entries", len(list))
+	}
+	ts.Setenv(args[0], list[0].ID)
 }
 
 var seq = regexp.MustCompile(`"seq":([0-9]+)`)

@@ -30,13 +30,13 @@ func run() int {
 		SilenceErrors: true,
 		Version:       server.Version(),
 	}
-	root.AddCommand(serveCommand(), demoCommand(), simulateCommand(), scanCommand(), keyCommand(), auditCommand(), configCommand(), versionCommand())
+	root.AddCommand(serveCommand(), demoCommand(), simulateCommand(), scanCommand(), packCommand(), allowCommand(), keyCommand(), auditCommand(), configCommand(), versionCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		var code exitCode
 		if errors.As(err, &code) {
 			return int(code)
 		}
-		fmt.Fprintln(os.Stderr, "sallyport:", err)
+		fmt.Fprintln(os.Stderr, "sallyport:", plainLines(err.Error()))
 		return 1
 	}
 	return 0

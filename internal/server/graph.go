@@ -18,6 +18,7 @@ import (
 	"sallyport.dev/sallyport/internal/inspect/allow"
 	"sallyport.dev/sallyport/internal/inspect/detect"
 	"sallyport.dev/sallyport/internal/inspect/policy"
+	"sallyport.dev/sallyport/internal/inspect/shadow"
 	"sallyport.dev/sallyport/internal/proxy"
 	"sallyport.dev/sallyport/internal/secret"
 	"sallyport.dev/sallyport/internal/store/sqlite"
@@ -36,7 +37,10 @@ type graph struct {
 	gateway    *proxy.Gateway
 	policy     string                     // names what decides: the configuration, the detector, the allow-list
 	pack       string                     // id of the active pack
+	problem    string                     // why the built-in pack stands in for the active one
 	marks      marks                      // of the files it was built from
+	journal    *shadow.Journal            // of the shadow pack, if there is one
+	shadowed   string                     // id of the shadow pack
 	transports map[string]*http.Transport // by the part of the configuration they were made from
 	stop       context.CancelFunc
 	db         *sqlite.DB
@@ -71,7 +75,8 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	if err != nil {
 		return nil, err
 	}
-	g.policy, g.pack = policyHash(cfg, det.det, allowed), det.pack
+	g.policy, g.pack, g.problem = policyHash(cfg, det.det, allowed), det.pack, det.problem
+	front := s.shadow(ctx, cfg, g, inspector, allowed)
 	uninspected := cfg.Proxy.Uninspected.Action
 	fault := func(x *gate.Exchange, stage string, err error) {
 		s.log.Error("a stage failed", "id", x.ID, "stage", stage, "error", err)
@@ -82,10 +87,10 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 		Admit: &gate.Pipeline{Stages: []gate.Stage{
 			who.Authorize(),
 			proxy.Shape{Policy: uninspected, Monitor: monitor},
-			inspector,
+			front,
 		}, Monitor: monitor, Fault: fault},
 		Recorder:  s.audit,
-		Inspector: inspector,
+		Inspector: front,
 		Load:      s.load,
 		Limits: proxy.Limits{
 			Body: int64(cfg.Proxy.Limits.Body), DecodedBody: int64(cfg.Proxy.Limits.DecodedBody),
@@ -120,6 +125,9 @@ const bodyGrace = 10 * time.Second
 func (g *graph) close(next *graph) {
 	g.stop()
 	g.ran.Wait()
+	if g.journal != nil && (next == nil || next.journal != g.journal) {
+		g.journal.Close()
+	}
 	for k, t := range g.transports {
 		if next == nil || next.transports[k] != t {
 			t.CloseIdleConnections()

@@ -53,6 +53,8 @@ func construct(p *pack.Pack, r config.Rules) (detect.Detector, error) {
 type chosen struct {
 	det  detect.Detector
 	pack string // id
+	// problem says why the built-in pack stands in for the active one; empty: it does not.
+	problem string
 }
 
 // newDetector makes the detector of the active pack.
@@ -102,7 +104,7 @@ func (s *Server) detector(cfg *config.Config) (chosen, error) {
 		return c, errors.Join(err, berr)
 	}
 	s.log.Error("the active pack cannot be loaded; the built-in one decides (inspect.packs.on_invalid)", "error", err)
-	b.pack = pack.Builtin + " (fallback)"
+	b.problem = err.Error()
 	return b, nil
 }
 

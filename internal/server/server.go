@@ -65,7 +65,11 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	}
 	ctx, s.stop = context.WithCancel(ctx)
 	s.follow(ctx)
-	if err := s.audit.Note(ctx, "start", map[string]string{"policy": g.policy, "pack": g.pack, "mode": cfg.Inspect.Mode, "version": Version()}); err != nil {
+	note := map[string]string{"policy": g.policy, "pack": g.pack, "mode": cfg.Inspect.Mode, "version": Version()}
+	if g.problem != "" {
+		note["pack_problem"] = g.problem
+	}
+	if err := s.audit.Note(ctx, "start", note); err != nil {
 		return nil, fmt.Errorf("record start: %w", err)
 	}
 	go func() {

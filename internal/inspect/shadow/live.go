@@ -1,0 +1,226 @@
+package shadow
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/inspect"
+)
+
+// Defaults of Options.
+const (
+	DefaultQueue     = 256
+	DefaultCallBytes = 256 << 10
+	DefaultBytes     = 16 << 20
+)
+
+// Options is what a live shadow needs.
+type Options struct {
+	// Active decides. Candidate reads the same beside it and decides nothing; its policy should be the
+	// same and its mode Monitor.
+	Active, Candidate *inspect.Inspector
+	Journal           *Journal
+	Key               []byte // keys the hashes of bodies
+	// Queue and Bytes bound what waits for the candidate; what comes when they are full is dropped and
+	// counted. CallBytes bounds one body; longer ones are not compared. 0: the defaults.
+	Queue            int
+	Bytes, CallBytes int64
+}
+
+// Live is a candidate beside live traffic. It stands where the active inspector would stand: as a
+// stage, and as the reader of answers. A call waits for nothing but a copy of its text.
+//
+// Streamed answers are not compared (they are when replayed from the record).
+type Live struct {
+	*inspect.Inspector // the active one
+	o                  Options
+	jobs               chan *job
+	waiting            atomic.Int64 // bytes
+	// What the path of a call could not hand over. Run tells the journal, which takes a lock.
+	long, behind atomic.Int64
+}
+
+type job struct {
+	id     string
+	at     time.Time
+	dir    gate.Direction
+	active Verdict
+	e      exchange
+	answer *gate.Reading
+	body   []byte
+	bytes  int64
+}
+
+// New makes a shadow; Run lets the candidate read.
+func New(o Options) *Live {
+	if o.Queue <= 0 {
+		o.Queue = DefaultQueue
+	}
+	if o.Bytes <= 0 {
+		o.Bytes = DefaultBytes
+	}
+	if o.CallBytes <= 0 {
+		o.CallBytes = DefaultCallBytes
+	}
+	return &Live{Inspector: o.Active, o: o, jobs: make(chan *job, o.Queue)}
+}
+
+// Admit implements gate.Stage: it is the active inspector's.
+func (l *Live) Admit(ctx context.Context, x *gate.Exchange) (gate.Decision, error) {
+	if x.Reading == nil || x.Record == nil {
+		return l.Inspector.Admit(ctx, x)
+	}
+	// What this stage alone says is between the record as it was and as it is.
+	before, n := x.Record.WouldBe, len(x.Record.Findings)
+	x.Record.WouldBe = gate.Allow
+	d, err := l.Inspector.Admit(ctx, x)
+	mine := x.Record.WouldBe
+	x.Record.WouldBe = max(before, mine)
+	if err == nil {
+		l.offer(x, gate.Request, verdictOf(mine, x.Record.Findings[min(n, len(x.Record.Findings)):], gate.Request), x.Plain, nil)
+	}
+	return d, err
+}
+
+// Answer is the active inspector's.
+func (l *Live) Answer(ctx context.Context, x *gate.Exchange, r *gate.Reading, body []byte) ([]byte, gate.Decision, error) {
+	if r == nil || x.Record == nil {
+		return l.Inspector.Answer(ctx, x, r, body)
+	}
+	before, n := x.Record.WouldBe, len(x.Record.Findings)
+	x.Record.WouldBe = gate.Allow
+	out, d, err := l.Inspector.Answer(ctx, x, r, body)
+	mine := x.Record.WouldBe
+	x.Record.WouldBe = max(before, mine)
+	if err == nil {
+		l.offer(x, gate.Answer, verdictOf(mine, x.Record.Findings[min(n, len(x.Record.Findings)):], gate.Answer), body, r)
+	}
+	return out, d, err
+}
+
+// offer gives the candidate a copy of what was read, or counts why not. It never waits.
+func (l *Live) offer(x *gate.Exchange, dir gate.Direction, active Verdict, body []byte, answer *gate.Reading) {
+	r := x.Reading
+	if answer != nil {
+		r = answer
+	}
+	n := int64(len(body))
+	for i := range r.Segments {
+		n += int64(len(r.Segments[i].Text)) + 256
+	}
+	if n > l.o.CallBytes {
+		l.long.Add(1)
+		return
+	}
+	if l.waiting.Add(n) > l.o.Bytes {
+		l.waiting.Add(-n)
+		l.behind.Add(1)
+		return
+	}
+	j := &job{
+		id: x.ID, at: time.Now(), dir: dir, active: active, bytes: n,
+		e: exchange{
+			dialect: x.Dialect, method: x.Method, path: x.Path, endpoint: x.Endpoint, upstream: x.Upstream,
+			contentType: x.Header.Get("Content-Type"), principal: gate.Principal{Kind: x.Principal.Kind, ID: x.Principal.ID},
+			status: x.Record.Status,
+		},
+	}
+	// The proxy takes its buffers back when the call ends.
+	if answer != nil {
+		j.answer, j.body = clone(answer), bytes.Clone(body)
+		j.e.reading = &gate.Reading{Model: modelOf(x)}
+	} else {
+		j.e.reading, j.e.plain = clone(r), bytes.Clone(body)
+	}
+	select {
+	case l.jobs <- j:
+	default:
+		l.waiting.Add(-n)
+		l.behind.Add(1)
+	}
+}
+
+// tell gives the counts of the path to the journal.
+func (l *Live) tell() {
+	l.o.Journal.skip("longer than the shadow reads", l.long.Swap(0))
+	l.o.Journal.skip("dropped: the candidate was behind", l.behind.Swap(0))
+	l.o.Journal.Flush()
+}
+
+func modelOf(x *gate.Exchange) string {
+	if x.Reading == nil {
+		return ""
+	}
+	return x.Reading.Model
+}
+
+// clone copies a reading that may alias buffers of the proxy.
+func clone(r *gate.Reading) *gate.Reading {
+	c := *r
+	c.Segments = slices.Clone(r.Segments)
+	for i := range c.Segments {
+		c.Segments[i].Text = bytes.Clone(c.Segments[i].Text)
+		c.Segments[i].Joined = slices.Clone(c.Segments[i].Joined)
+	}
+	c.Uninspected = nil
+	return &c
+}
+
+// Run lets the candidate read until ctx ends. What still waits then is counted as dropped.
+func (l *Live) Run(ctx context.Context) {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			for {
+				select {
+				case <-l.jobs:
+					l.o.Journal.skip("dropped: the gateway was reloaded or stopped", 1)
+				default:
+					l.tell()
+					return
+				}
+			}
+		case <-tick.C:
+			l.tell()
+		case j := <-l.jobs:
+			l.read(ctx, j)
+			l.waiting.Add(-j.bytes)
+		}
+	}
+}
+
+// read lets the candidate decide about one call. A detector that panics fails, and nothing else does.
+func (l *Live) read(ctx context.Context, j *job) {
+	defer func() {
+		if recover() != nil {
+			l.o.Journal.skip("the candidate failed", 1)
+		}
+	}()
+	var v Verdict
+	var err error
+	body := j.body
+	if j.answer != nil {
+		v, err = judgeAnswer(ctx, l.o.Candidate, &j.e, j.answer, j.body)
+	} else {
+		body = j.e.plain
+		v, err = judgeRequest(ctx, l.o.Candidate, &j.e)
+	}
+	if err != nil {
+		l.o.Journal.skip("the candidate failed", 1)
+		return
+	}
+	m := hmac.New(sha256.New, l.o.Key)
+	m.Write(body)
+	l.o.Journal.pair(Change{
+		Time: j.at.UTC(), ID: j.id, Direction: j.dir.String(), Text: hex.EncodeToString(m.Sum(nil)), Active: j.active, Candidate: v,
+	})
+}
