@@ -23,6 +23,7 @@ var level = map[string]int{
 	"internal/evade": 0, // the attacker's side, for tests and training
 	"internal/wire":  1,
 	"internal/iam":   2, "internal/inspect": 2, "internal/watch": 2, "internal/audit": 2, "internal/evidence": 2,
+	"internal/evaluate": 2, // judges detectors through interfaces, knows none
 	"internal/store":    3, // implements the rooms' interfaces
 	"internal/simulate": 3, "internal/demo": 4,
 	"internal/proxy": 5, "internal/console": 5,
@@ -41,6 +42,7 @@ var (
 		"internal/secret":     {},
 		"internal/durable":    {},
 		"internal/evade":      {},
+		"internal/evaluate":   {"internal/gate"},
 		"internal/wire":       {"internal/gate", "internal/strictjson"},
 		"internal/iam":        {"internal/gate", "internal/wire", "internal/strictjson", "internal/secret", "internal/durable"},
 		"internal/inspect":    {"internal/gate", "internal/wire", "internal/strictjson", "internal/durable", "internal/nn"},
