@@ -107,11 +107,18 @@ func (k Key) Hash(span []byte) string {
 	return hex.EncodeToString(m.Sum(nil))
 }
 
-// normal undoes what differs when the same words are written again: case, canonical composition and
-// runs of white space. It drops nothing else. In particular invisible characters stay: a text with
-// something hidden in it is not the text that was judged.
+// normal undoes what differs when the same words are written again: ASCII case, canonical composition
+// and runs of white space. It drops nothing else. In particular invisible characters stay: a text with
+// something hidden in it is not the text that was judged. Other scripts keep their case, because
+// lower case makes one letter of several (K and the Kelvin sign, I with and without dot).
 func normal(span []byte) []byte {
-	return bytes.Join(bytes.Fields(bytes.ToLower(norm.NFC.Bytes(span))), []byte(" "))
+	text := bytes.Join(bytes.Fields(norm.NFC.Bytes(span)), []byte(" "))
+	for i, c := range text {
+		if 'A' <= c && c <= 'Z' {
+			text[i] = c + 'a' - 'A'
+		}
+	}
+	return text
 }
 
 // List is the entries of one moment. It is immutable and safe for concurrent use.
