@@ -58,7 +58,9 @@ func (e *expander) write(b *strings.Builder, n node) {
 	case remember:
 		s := e.rule(n.rule)
 		e.vars[n.text] = s
-		b.WriteString(s)
+		if !n.cap {
+			b.WriteString(s)
+		}
 	case recall:
 		b.WriteString(e.vars[n.text])
 	case call:

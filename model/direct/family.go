@@ -55,6 +55,20 @@ func loadGrammars() map[string]*grammar {
 			panic("direct: " + err.Error())
 		}
 	}
+	// Every language but English has the families of intl.txt, made of its own sentences.
+	intl, err := files.ReadFile("data/intl.txt")
+	if err != nil {
+		panic(err)
+	}
+	for lang, g := range out {
+		if lang == "en" || lang == "shared" || lang == "intl" {
+			continue
+		}
+		if err := g.add("intl.txt", string(intl)); err != nil {
+			panic("direct: " + err.Error())
+		}
+	}
+	delete(out, "intl")
 	return out
 }
 

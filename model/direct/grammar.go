@@ -12,7 +12,7 @@ import (
 //	text         one alternative a line; blank lines and lines that begin with "# " are skipped
 //	{rule}       another rule          {^rule}    the same, first letter a capital
 //	{a|b {c}|}   one of several        {?text}    the text or nothing
-//	{=x:rule}    a rule, remembered    {$x}       what was remembered
+//	{=x:rule}    a rule, remembered    {~x:rule}  the same, unsaid    {$x}  what was remembered
 //	{!fn:rule}   a rule's text, changed by a function of functions.go; {!fn} a function alone
 //	\n \t \{ \} \| \\ \#  as they say; \< and \> bound the attack; \i is a place where a payload may stand
 type grammar struct {
@@ -37,7 +37,7 @@ type node struct {
 	kind nodeKind
 	text string // literal text, rule, variable or function
 	rule string // the rule of a remember or call
-	cap  bool
+	cap  bool   // of a reference: its first letter is raised; of a remember: it is not said
 	kids []node
 }
 
@@ -51,7 +51,7 @@ const (
 
 var (
 	refName  = regexp.MustCompile(`^\^?[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$`)
-	setForm  = regexp.MustCompile(`^=([a-z0-9]+):([a-z][a-z0-9_.]*)$`)
+	setForm  = regexp.MustCompile(`^[=~]([a-z0-9]+):([a-z][a-z0-9_.]*)$`)
 	callForm = regexp.MustCompile(`^!([a-z0-9]+)(?::([a-z][a-z0-9_.]*))?$`)
 )
 
@@ -195,7 +195,7 @@ func (p *parser) brace(depth int) (node, error) {
 		skip := func() { p.at += len([]rune(body)) + 1 }
 		if m := setForm.FindStringSubmatch(body); m != nil {
 			skip()
-			return node{kind: remember, text: m[1], rule: m[2]}, nil
+			return node{kind: remember, text: m[1], rule: m[2], cap: body[0] == '~'}, nil
 		}
 		if m := callForm.FindStringSubmatch(body); m != nil {
 			skip()
