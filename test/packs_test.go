@@ -316,15 +316,26 @@ func TestAShadowSeesAndDecidesNothing(t *testing.T) {
 	if s := do(t, g.URL, long).status; s != 200 {
 		t.Fatalf("a long call: %d", s)
 	}
+	swims := deltas("here swims a green walrus, look at it")
+	up.Answer(streamReply(swims))
+	for range 3 {
+		if res := do(t, g.URL, goodStream); res.status != 200 || string(res.body) != swims {
+			t.Fatalf("a stream: %d %s", res.status, res.body)
+		}
+	}
+	up.Answer(streamReply(deltas("a purple walrus swims in the sea and the answer goes on")))
+	if res := do(t, g.URL, goodStream); strings.Contains(string(res.body), "goes on") {
+		t.Fatalf("a stream that is stopped: %d %s", res.status, res.body)
+	}
 	var r shadow.Report
 	var changes []shadow.Change
 	within(t, 30*time.Second, "the shadow has read what it was given", func() bool {
 		var err error
 		r, changes, err = server.ShadowReport(loadedConfig(t, g), 1000)
-		// 15 requests, 10 answers that were not stopped before, and the long call's answer.
-		return err == nil && r.Compared == 26 && r.Skipped["longer than the shadow reads"] == 1
+		// 15 requests, 10 answers that were not stopped before, the long call's answer, 4 streams.
+		return err == nil && r.Compared == 26+8 && r.Skipped["longer than the shadow reads"] == 1
 	})
-	if r.Active != "acme@1.0.0" || r.Candidate != "acme@1.1.0" || r.Changes["block to allow"] != 5 || r.Changes["allow to block"] != 5+11 || r.Changed != 21 {
+	if r.Active != "acme@1.0.0" || r.Candidate != "acme@1.1.0" || r.Changes["block to allow"] != 6 || r.Changes["allow to block"] != 5+11+3 || r.Changed != 25 {
 		t.Errorf("%+v", r)
 	}
 	ids := g.Events()
@@ -337,7 +348,7 @@ func TestAShadowSeesAndDecidesNothing(t *testing.T) {
 			t.Errorf("the record says %v: %+v", e["decision"], c)
 		}
 	}
-	if len(changes) != 21 {
+	if len(changes) != 25 {
 		t.Errorf("%d changes", len(changes))
 	}
 	g.Close()

@@ -37,6 +37,7 @@ func (c *call) stream(ctx context.Context, cancel context.CancelCauseFunc, resp 
 	c.rec.Streamed = true
 	ws := c.d.Stream(c.route)
 	s := &streaming{c: c, resp: resp, ws: ws, cancel: cancel, window: c.g.o.Inspector.Stream(c.x, ws, time.Now())}
+	defer s.leave()
 	defer s.stopTimer()
 	split := sse.NewSplitter(c.g.o.Limits.Frame)
 	buf := readBuffers.Get().(*[]byte)
@@ -60,6 +61,13 @@ func (c *call) stream(ctx context.Context, cancel context.CancelCauseFunc, resp 
 		panic(http.ErrAbortHandler)
 	}
 	c.trailers(resp)
+}
+
+// leave lets go of what the window still holds, however the stream ended.
+func (s *streaming) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.window.Abort()
 }
 
 // take inspects what has arrived and writes what may leave, in one write. It returns false when the

@@ -45,7 +45,7 @@ func (s *Server) shadow(ctx context.Context, cfg *config.Config, g *graph, activ
 		g.journal.Problem(err.Error())
 		return active
 	}
-	live := shadow.New(shadow.Options{Active: active, Candidate: candidate, Journal: g.journal, Key: s.state.content})
+	live := shadow.New(shadow.Options{Active: active, Candidate: candidate, Journal: g.journal, Key: s.state.content, Dialects: dialects()})
 	g.ran.Go(func() { live.Run(ctx) })
 	s.log.Info("shadow: a candidate reads beside the active pack", "active", g.pack, "candidate", id)
 	return live

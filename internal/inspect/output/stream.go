@@ -48,6 +48,10 @@ type End struct {
 type Stream struct {
 	// Excuse is finding.Reader's. It is asked only where the whole text of a finding is still held.
 	Excuse func(span []byte, f *gate.Finding) string
+	// Watch, when set, is given each frame as it came, and Over is told once how it ended: with the
+	// severest verdict, or that the stream was aborted. They must not wait and not keep the frame.
+	Watch func(raw []byte)
+	Over  func(verdict gate.Action, aborted bool)
 
 	opt   *Options
 	table policy.Table
@@ -74,6 +78,9 @@ func New(opt *Options, table policy.Table, rec *gate.Record, ws wire.Stream) *St
 // Push takes one frame as the splitter cut it and returns the bytes that may leave now, which are
 // valid until the next call. After an end or an error every call returns nothing.
 func (s *Stream) Push(raw []byte, now time.Time) (out []byte, end *End, err error) {
+	if s.Watch != nil {
+		s.Watch(raw)
+	}
 	if s.opt.Monitor {
 		s.watch(func() { s.push(raw, now) })
 		s.started = s.started || len(raw) > 0
@@ -98,12 +105,20 @@ func (s *Stream) Expire(now time.Time) (out []byte, end *End, err error) {
 
 // Close ends the stream where the provider's ends: every text is decided, and what may leave does.
 func (s *Stream) Close(time.Time) (out []byte, end *End, err error) {
-	defer func() { s.done = true; s.drop() }()
+	defer func() { s.done = true; s.drop(); s.over(false) }()
 	return s.run(s.closeAll)
 }
 
+// over tells once that the stream has ended.
+func (s *Stream) over(aborted bool) {
+	if f := s.Over; f != nil {
+		s.Watch, s.Over = nil, nil
+		f(s.decision.Verdict, aborted)
+	}
+}
+
 // Abort ends the stream without deciding anything and lets go of what it holds.
-func (s *Stream) Abort() { s.done = true; s.drop() }
+func (s *Stream) Abort() { s.done = true; s.drop(); s.over(true) }
 
 // Started says whether any byte was released.
 func (s *Stream) Started() bool { return s.started }
@@ -140,6 +155,7 @@ func (s *Stream) run(step func()) (out []byte, end *End, err error) {
 	}
 	s.done = true
 	s.drop()
+	s.over(err != nil)
 	return s.out, end, err
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/inspect"
+	"sallyport.dev/sallyport/internal/inspect/output"
+	"sallyport.dev/sallyport/internal/wire"
 )
 
 // Defaults of Options.
@@ -27,7 +29,9 @@ type Options struct {
 	// same and its mode Monitor.
 	Active, Candidate *inspect.Inspector
 	Journal           *Journal
-	Key               []byte // keys the hashes of bodies
+	// Dialects read streamed answers again. Without its dialect here a streamed answer is not compared.
+	Dialects map[gate.Dialect]wire.Dialect
+	Key      []byte // keys the hashes of bodies
 	// Queue and Bytes bound what waits for the candidate; what comes when they are full is dropped and
 	// counted. CallBytes bounds one body; longer ones are not compared. 0: the defaults.
 	Queue            int
@@ -35,16 +39,15 @@ type Options struct {
 }
 
 // Live is a candidate beside live traffic. It stands where the active inspector would stand: as a
-// stage, and as the reader of answers. A call waits for nothing but a copy of its text.
-//
-// Streamed answers are not compared (they are when replayed from the record).
+// stage, and as the reader of answers. A call waits for nothing but a copy of its text. Of a stream
+// that the active pack ends, the candidate reads what came until then.
 type Live struct {
 	*inspect.Inspector // the active one
 	o                  Options
 	jobs               chan *job
 	waiting            atomic.Int64 // bytes
 	// What the path of a call could not hand over. Run tells the journal, which takes a lock.
-	long, behind atomic.Int64
+	long, behind, broken atomic.Int64
 }
 
 type job struct {
@@ -54,6 +57,7 @@ type job struct {
 	active Verdict
 	e      exchange
 	answer *gate.Reading
+	stream wire.Stream
 	body   []byte
 	bytes  int64
 }
@@ -105,6 +109,38 @@ func (l *Live) Answer(ctx context.Context, x *gate.Exchange, r *gate.Reading, bo
 	return out, d, err
 }
 
+// Stream is the active inspector's.
+func (l *Live) Stream(x *gate.Exchange, ws wire.Stream, now time.Time) *output.Stream {
+	s := l.Inspector.Stream(x, ws, now)
+	w := l.o.Dialects[x.Dialect]
+	if w == nil || x.Record == nil {
+		return s
+	}
+	var body []byte
+	long := false
+	s.Watch = func(raw []byte) {
+		if long = long || int64(len(body)+len(raw)) > l.o.CallBytes; long {
+			body = nil
+			return
+		}
+		body = append(body, raw...)
+	}
+	s.Over = func(verdict gate.Action, aborted bool) {
+		switch {
+		case long:
+			l.long.Add(1)
+		case aborted:
+			l.broken.Add(1)
+		default:
+			j := l.job(x, gate.Answer, verdictOf(verdict, x.Record.Findings, gate.Answer))
+			j.stream, j.body, j.bytes = w.Stream(w.Route(x.Method, x.Path)), body, int64(len(body))
+			j.e.reading = &gate.Reading{Model: modelOf(x)}
+			l.hand(j)
+		}
+	}
+	return s
+}
+
 // offer gives the candidate a copy of what was read, or counts why not. It never waits.
 func (l *Live) offer(x *gate.Exchange, dir gate.Direction, active Verdict, body []byte, answer *gate.Reading) {
 	r := x.Reading
@@ -119,19 +155,12 @@ func (l *Live) offer(x *gate.Exchange, dir gate.Direction, active Verdict, body 
 		l.long.Add(1)
 		return
 	}
-	if l.waiting.Add(n) > l.o.Bytes {
-		l.waiting.Add(-n)
-		l.behind.Add(1)
+	if l.waiting.Load()+n > l.o.Bytes {
+		l.behind.Add(1) // before copying for nothing
 		return
 	}
-	j := &job{
-		id: x.ID, at: time.Now(), dir: dir, active: active, bytes: n,
-		e: exchange{
-			dialect: x.Dialect, method: x.Method, path: x.Path, endpoint: x.Endpoint, upstream: x.Upstream,
-			contentType: x.Header.Get("Content-Type"), principal: gate.Principal{Kind: x.Principal.Kind, ID: x.Principal.ID},
-			status: x.Record.Status,
-		},
-	}
+	j := l.job(x, dir, active)
+	j.bytes = n
 	// The proxy takes its buffers back when the call ends.
 	if answer != nil {
 		j.answer, j.body = clone(answer), bytes.Clone(body)
@@ -139,18 +168,38 @@ func (l *Live) offer(x *gate.Exchange, dir gate.Direction, active Verdict, body 
 	} else {
 		j.e.reading, j.e.plain = clone(r), bytes.Clone(body)
 	}
-	select {
-	case l.jobs <- j:
-	default:
-		l.waiting.Add(-n)
-		l.behind.Add(1)
+	l.hand(j)
+}
+
+func (l *Live) job(x *gate.Exchange, dir gate.Direction, active Verdict) *job {
+	return &job{
+		id: x.ID, at: time.Now(), dir: dir, active: active,
+		e: exchange{
+			dialect: x.Dialect, method: x.Method, path: x.Path, endpoint: x.Endpoint, upstream: x.Upstream,
+			contentType: x.Header.Get("Content-Type"), principal: gate.Principal{Kind: x.Principal.Kind, ID: x.Principal.ID},
+			status: x.Record.Status,
+		},
 	}
+}
+
+// hand queues a job where there is room.
+func (l *Live) hand(j *job) {
+	if l.waiting.Add(j.bytes) <= l.o.Bytes {
+		select {
+		case l.jobs <- j:
+			return
+		default:
+		}
+	}
+	l.waiting.Add(-j.bytes)
+	l.behind.Add(1)
 }
 
 // tell gives the counts of the path to the journal.
 func (l *Live) tell() {
 	l.o.Journal.skip("longer than the shadow reads", l.long.Swap(0))
 	l.o.Journal.skip("dropped: the candidate was behind", l.behind.Swap(0))
+	l.o.Journal.skip("a streamed answer that broke off", l.broken.Swap(0))
 	l.o.Journal.Flush()
 }
 
@@ -208,9 +257,12 @@ func (l *Live) read(ctx context.Context, j *job) {
 	var v Verdict
 	var err error
 	body := j.body
-	if j.answer != nil {
+	switch {
+	case j.stream != nil:
+		v, err = judgeStream(l.o.Candidate, &j.e, j.stream, j.body)
+	case j.answer != nil:
 		v, err = judgeAnswer(ctx, l.o.Candidate, &j.e, j.answer, j.body)
-	} else {
+	default:
 		body = j.e.plain
 		v, err = judgeRequest(ctx, l.o.Candidate, &j.e)
 	}

@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/inspect"
@@ -47,6 +49,14 @@ type blind struct{ detect.Detector }
 
 func (blind) Detect(*gate.Segment) []gate.Finding { return nil }
 func (blind) Version() string                     { return "blind" }
+func (blind) Lane(*gate.Segment) detect.Lane      { return &deaf{} }
+
+// deaf is the lane of a blind detector.
+type deaf struct{ n int }
+
+func (d *deaf) Write(p []byte) ([]gate.Finding, int) { d.n += len(p); return nil, d.n }
+func (d *deaf) Expire() ([]gate.Finding, int)        { return nil, d.n }
+func (d *deaf) Close() []gate.Finding                { return nil }
 
 func inspector(t testing.TB, d detect.Detector, m inspect.Mode) *inspect.Inspector {
 	t.Helper()
@@ -201,6 +211,7 @@ func TestTheCandidateHasItsOwnCopy(t *testing.T) {
 		if c == 1 && n > 0 {
 			break
 		}
+		runtime.Gosched()
 	}
 	cancel()
 	<-done
@@ -215,9 +226,8 @@ func TestACandidateThatFails(t *testing.T) {
 	done := make(chan struct{})
 	go func() { l.Run(ctx); close(done) }()
 	admit(t, l, "a", attack)
-	for len(l.jobs) > 0 {
-	}
 	for l.waiting.Load() > 0 {
+		runtime.Gosched()
 	}
 	cancel()
 	<-done
@@ -320,5 +330,59 @@ func BenchmarkOffer(b *testing.B) {
 				<-l.jobs
 			}
 		}
+	}
+}
+
+// A streamed answer is read by the candidate when it has ended; one that broke off is counted.
+func TestStreams(t *testing.T) {
+	frame := func(text string) []byte {
+		return []byte(fmt.Sprintf("data: {\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":%q}}]}\n\n", text))
+	}
+	last := []byte("data: [DONE]\n\n")
+	l, j, _ := live(t, blind{builtin()}, func(o *Options) {
+		o.Dialects = map[gate.Dialect]wire.Dialect{gate.OpenAI: openai.Dialect{}}
+		o.CallBytes = 4000
+	})
+	w := openai.Dialect{}
+	send := func(abort bool, frames ...[]byte) (out string, ended bool) {
+		s := l.Stream(exchange1(t, "s", "hi"), w.Stream(w.Route("POST", "/v1/chat/completions")), time.Time{})
+		for _, f := range frames {
+			b, end, err := s.Push(f, time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out += string(b); end != nil {
+				return out, true
+			}
+		}
+		if abort {
+			s.Abort()
+			return out, false
+		}
+		b, end, err := s.Close(time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Abort() // as the proxy does in any case: told once
+		return out + string(b), end != nil
+	}
+	if out, ended := send(false, frame("a benign "), frame("answer"), last); ended || out != string(frame("a benign "))+string(frame("answer"))+string(last) {
+		t.Errorf("%q", out)
+	}
+	if _, ended := send(false, frame(attack), frame(" and more"), last); !ended {
+		t.Error("not stopped")
+	}
+	send(true, frame("a benign "))
+	send(false, frame(strings.Repeat("long ", 900)), last)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { l.Run(ctx); close(done) }()
+	for l.waiting.Load() > 0 {
+		runtime.Gosched()
+	}
+	cancel()
+	<-done
+	if j.report.Compared != 2 || j.report.Changes["block to allow"] != 1 || j.report.Skipped["a streamed answer that broke off"] != 1 || j.report.Skipped["longer than the shadow reads"] != 1 {
+		t.Errorf("%+v", j.report)
 	}
 }
