@@ -210,6 +210,16 @@ func TestAPackThatCannotBeLoaded(t *testing.T) {
 	g := gatetest.Start(t, up, yaml)
 	installPack(t, g, packFile(t, key, "1.0.0", "purple"))
 	within(t, 20*time.Second, "the pack decides", func() bool { return do(t, g.URL, seeWalrus("purple")).status == 400 })
+	// A key that is trusted no more revokes what it signed, also what is loaded.
+	_, others := packKeys(t)
+	g.Write(up, others)
+	if err := g.Server.Reload(context.Background()); err == nil || !strings.Contains(err.Error(), "not signed by a trusted key") {
+		t.Errorf("reload without the key: %v", err)
+	}
+	g.Write(up, yaml)
+	if err := g.Server.Reload(context.Background()); err != nil {
+		t.Fatal(err)
+	}
 	installed := filepath.Join(g.Dir, "packs", "acme@1.0.0.pack")
 	whole, err := os.ReadFile(installed)
 	if err != nil {

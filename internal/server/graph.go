@@ -17,6 +17,7 @@ import (
 	"sallyport.dev/sallyport/internal/inspect"
 	"sallyport.dev/sallyport/internal/inspect/allow"
 	"sallyport.dev/sallyport/internal/inspect/detect"
+	"sallyport.dev/sallyport/internal/inspect/pack"
 	"sallyport.dev/sallyport/internal/inspect/policy"
 	"sallyport.dev/sallyport/internal/inspect/shadow"
 	"sallyport.dev/sallyport/internal/proxy"
@@ -35,13 +36,14 @@ func dialects() map[gate.Dialect]wire.Dialect {
 // graph is everything built from one configuration. Calls hold on to the graph they began with.
 type graph struct {
 	gateway    *proxy.Gateway
-	policy     string                     // names what decides: the configuration, the detector, the allow-list
-	pack       string                     // id of the active pack
-	problem    string                     // why the built-in pack stands in for the active one
-	marks      marks                      // of the files it was built from
-	journal    *shadow.Journal            // of the shadow pack, if there is one
-	shadowed   string                     // id of the shadow pack
-	transports map[string]*http.Transport // by the part of the configuration they were made from
+	policy     string                       // names what decides: the configuration, the detector, the allow-list
+	pack       string                       // id of the active pack
+	problem    string                       // why the built-in pack stands in for the active one
+	marks      marks                        // of the files it was built from
+	loaded     map[[32]byte]detect.Detector // of installed packs, by their digest
+	journal    *shadow.Journal              // of the shadow pack, if there is one
+	shadowed   string                       // id of the shadow pack
+	transports map[string]*http.Transport   // by the part of the configuration they were made from
 	stop       context.CancelFunc
 	db         *sqlite.DB
 	ran        sync.WaitGroup
@@ -66,6 +68,9 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	det, err := s.detector(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if det.pack != pack.Builtin {
+		g.loaded = map[[32]byte]detect.Detector{det.digest: det.own}
 	}
 	allowed, err := s.state.allowBook().List()
 	if err != nil {

@@ -51,18 +51,24 @@ func construct(p *pack.Pack, r config.Rules) (detect.Detector, error) {
 
 // chosen is the detector that decides, and the pack it is made from.
 type chosen struct {
-	det  detect.Detector
-	pack string // id
+	det    detect.Detector
+	pack   string          // id
+	own    detect.Detector // of the pack alone
+	digest [32]byte        // of the pack
 	// problem says why the built-in pack stands in for the active one; empty: it does not.
 	problem string
 }
 
 // newDetector makes the detector of the active pack.
-func newDetector(cfg *config.Config) (chosen, error) {
+func newDetector(cfg *config.Config) (chosen, error) { return activeDetector(cfg, nil) }
+
+// activeDetector is newDetector with pack.Store's Known, which may be nil.
+func activeDetector(cfg *config.Config, known func([32]byte) detect.Detector) (chosen, error) {
 	store, err := Packs(cfg)
 	if err != nil {
 		return chosen{}, err
 	}
+	store.Known = known
 	p, det, err := store.Active()
 	if err != nil {
 		if errors.Is(err, pack.ErrState) {
@@ -75,9 +81,9 @@ func newDetector(cfg *config.Config) (chosen, error) {
 
 // withRules adds what the configuration says to a pack's own detector.
 func withRules(cfg *config.Config, p *pack.Pack, det detect.Detector) (c chosen, err error) {
-	c = chosen{det: det, pack: pack.Builtin}
+	c = chosen{det: det, own: det, pack: pack.Builtin}
 	if p != nil {
-		c.pack = p.ID()
+		c.pack, c.digest = p.ID(), p.Digest
 	}
 	if r := cfg.Inspect.Rules; len(r.Files)+len(r.Gitleaks)+len(r.Disable) > 0 {
 		if c.det, err = construct(p, r); err != nil {
@@ -91,7 +97,7 @@ func withRules(cfg *config.Config, p *pack.Pack, det detect.Detector) (c chosen,
 // that cannot be loaded makes way for the built-in one; on a reload it never does, so the old graph
 // stays.
 func (s *Server) detector(cfg *config.Config) (chosen, error) {
-	c, err := newDetector(cfg)
+	c, err := activeDetector(cfg, s.known)
 	if err == nil || s.graph.Load() != nil || cfg.Inspect.Packs.OnInvalid != config.PackBuiltin {
 		return c, err
 	}
@@ -106,6 +112,14 @@ func (s *Server) detector(cfg *config.Config) (chosen, error) {
 	s.log.Error("the active pack cannot be loaded; the built-in one decides (inspect.packs.on_invalid)", "error", err)
 	b.problem = err.Error()
 	return b, nil
+}
+
+// known is the detector that the graph in effect has of a pack.
+func (s *Server) known(digest [32]byte) detect.Detector {
+	if g := s.graph.Load(); g != nil {
+		return g.loaded[digest]
+	}
+	return nil
 }
 
 // AllowBook is the stored allow-list of a configuration.

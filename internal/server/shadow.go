@@ -11,6 +11,7 @@ import (
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/inspect"
 	"sallyport.dev/sallyport/internal/inspect/allow"
+	"sallyport.dev/sallyport/internal/inspect/detect"
 	"sallyport.dev/sallyport/internal/inspect/shadow"
 	"sallyport.dev/sallyport/internal/proxy"
 )
@@ -39,7 +40,7 @@ func (s *Server) shadow(ctx context.Context, cfg *config.Config, g *graph, activ
 		return active
 	}
 	g.shadowed = id
-	candidate, err := candidateInspector(cfg, id, allowed)
+	candidate, err := s.candidate(cfg, g, id, allowed)
 	if err != nil {
 		s.log.Error("shadow: the candidate cannot be loaded; nothing is compared", "pack", id, "error", err)
 		g.journal.Problem(err.Error())
@@ -51,12 +52,13 @@ func (s *Server) shadow(ctx context.Context, cfg *config.Config, g *graph, activ
 	return live
 }
 
-// candidateInspector reads as the active inspector would with another pack, and stops nothing.
-func candidateInspector(cfg *config.Config, id string, allowed *allow.List) (*inspect.Inspector, error) {
+// candidate reads as the active inspector would with another pack, and stops nothing.
+func (s *Server) candidate(cfg *config.Config, g *graph, id string, allowed *allow.List) (*inspect.Inspector, error) {
 	store, err := Packs(cfg)
 	if err != nil {
 		return nil, err
 	}
+	store.Known = s.known
 	p, det, err := store.Load(id)
 	if err != nil {
 		return nil, err
@@ -64,6 +66,12 @@ func candidateInspector(cfg *config.Config, id string, allowed *allow.List) (*in
 	c, err := withRules(cfg, p, det)
 	if err != nil {
 		return nil, err
+	}
+	if p != nil {
+		if g.loaded == nil {
+			g.loaded = map[[32]byte]detect.Detector{}
+		}
+		g.loaded[p.Digest] = c.own
 	}
 	watching := *cfg
 	watching.Inspect.Mode = config.ModeMonitor
