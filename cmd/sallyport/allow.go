@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -22,17 +23,20 @@ func allowCommand() *cobra.Command {
 
 func allowAddCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "add --channel CH --expires 720h --author WHO --reason WHY [FILE]",
+		Use:   "add --expires 720h --author WHO --reason WHY {--call ID | --channel CH [FILE]}",
 		Short: "Excuse what is found in a text, in one context, until a day",
-		Long: `Reads a text from FILE or standard input, lets the active detector read it in the channel, and adds
-an entry for each finding (of --category and --rule, where given): a keyed hash of the very words that
-were found, never the words. With --span the text is those words, and --category must be given.
+		Long: `With --call, excuses what was found in a recorded call, by the Sallyport-Id that the caller saw; its
+content need not have been kept. Otherwise reads a text from FILE or standard input and lets the active
+detector read it in the channel. Either way each finding (of --category, --rule and --channel, where
+given) gets an entry: a keyed hash of the very words that were found, never the words. With --span the
+text is those words, and --category must be given.
 Nothing else is excused, an entry ends within a year, and what it excuses stays in the record.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	path := configFlag(c)
 	f := c.Flags()
 	var x server.Excuse
+	f.StringVar(&x.Call, "call", "", "id of a recorded call")
 	f.StringVar(&x.Channel, "channel", "", "user, system, developer, tool, document or assistant")
 	f.StringVar(&x.Category, "category", "", "only findings of this category")
 	f.StringVar(&x.Rule, "rule", "", "only findings of this rule")
@@ -43,10 +47,13 @@ Nothing else is excused, an entry ends within a year, and what it excuses stays 
 	f.DurationVar(&x.For, "expires", 0, "how long it holds, such as 720h; at most a year")
 	f.BoolVar(&x.Span, "span", false, "the text is the very words of a finding")
 	asJSON := f.Bool("json", false, "print JSON")
-	for _, n := range []string{"channel", "expires", "author", "reason"} {
+	for _, n := range []string{"expires", "author", "reason"} {
 		_ = c.MarkFlagRequired(n)
 	}
-	c.RunE = func(_ *cobra.Command, args []string) error {
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if x.Call != "" && (x.Span || len(args) > 0) {
+			return errors.New("--call stands in the place of a text")
+		}
 		if x.Span && x.Category == "" {
 			return errors.New("--span needs --category")
 		}
@@ -55,7 +62,9 @@ Nothing else is excused, an entry ends within a year, and what it excuses stays 
 			return err
 		}
 		in := io.Reader(os.Stdin)
-		if len(args) == 1 {
+		if x.Call != "" {
+			in = strings.NewReader("")
+		} else if len(args) == 1 {
 			file, err := os.Open(args[0])
 			if err != nil {
 				return err
@@ -70,7 +79,7 @@ Nothing else is excused, an entry ends within a year, and what it excuses stays 
 		if len(x.Text) > most {
 			return fmt.Errorf("read text: longer than %d bytes", most)
 		}
-		added, err := server.Allow(cfg, x)
+		added, err := server.Allow(cmd.Context(), cfg, x)
 		if err != nil {
 			return fmt.Errorf("excuse: %w", err)
 		}

@@ -169,6 +169,7 @@ type findingJSON struct {
 	View      string        `json:"view"`
 	Score     float64       `json:"score"`
 	Action    string        `json:"action"`
+	Span      string        `json:"span"`
 	Excused   string        `json:"excused"`
 }
 
@@ -256,7 +257,7 @@ func (j *callJSON) record() (*gate.Record, error) {
 	ok := true
 	known := func(o bool) { ok = ok && o }
 	for _, f := range j.Findings {
-		g := gate.Finding{Category: f.Category, Rule: f.Rule, Path: f.Path, Start: f.Start, End: f.End, View: f.View, Score: f.Score, Excused: f.Excused}
+		g := gate.Finding{Category: f.Category, Rule: f.Rule, Path: f.Path, Start: f.Start, End: f.End, View: f.View, Score: f.Score, Span: f.Span, Excused: f.Excused}
 		var o bool
 		g.Direction, o = gate.ParseDirection(f.Direction)
 		known(o)

@@ -167,6 +167,7 @@ func appendFindings(b []byte, c call) []byte {
 		b = append(b, `,"action":"`...)
 		b = append(b, f.Action.String()...)
 		b = append(b, '"')
+		b = text(b, "span", f.Span, maxName)
 		b = text(b, "excused", f.Excused, maxName)
 		b = append(b, '}')
 	}

@@ -46,7 +46,7 @@ func record(id string) *gate.Record {
 		Path: "/v1/chat/completions", Model: "gpt-5-mini", Streamed: true,
 		Policy: "sha256:0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0", Mode: "enforce",
 		Findings: []gate.Finding{{Category: gate.Injection, Rule: "override", Direction: gate.Request,
-			Channel: gate.ChannelTool, Path: "messages[2].content[0].text", Start: 3, End: 44, View: "folded", Score: 0.93, Action: gate.Flag, Excused: "0123abcd"}},
+			Channel: gate.ChannelTool, Path: "messages[2].content[0].text", Start: 3, End: 44, View: "folded", Score: 0.93, Action: gate.Flag, Span: "00ff", Excused: "0123abcd"}},
 		Uninspected: []gate.Uninspected{{Kind: gate.UninspectedImage, Path: "messages[1].content[1]", Bytes: 51234, Action: gate.Flag}},
 		Decision: gate.Decision{Verdict: gate.Flag, Stage: "inspect", Reason: "injection in tool text",
 			Problem: &gate.Problem{Status: 400, Code: gate.CodePolicy, Param: "messages[2]"}},

@@ -51,6 +51,7 @@ type Finding struct {
 	View      string  // the reading it was seen in: raw, folded, base64, ...
 	Score     float64 // 0..1
 	Action    Action  // what the policy says about it
+	Span      string  // keyed hash of the words found, by which an allow-list names them; may be empty
 	Excused   string  // id of the allow-list entry that made the action Allow; empty: none
 	// Segment is the index in Reading.Segments while a call is being decided; -1 for a stream.
 	Segment int

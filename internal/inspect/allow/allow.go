@@ -125,6 +125,7 @@ func normal(span []byte) []byte {
 type List struct {
 	key     Key
 	byHash  map[string][]Entry
+	n       int
 	version string
 	now     func() time.Time
 }
@@ -139,7 +140,6 @@ func New(entries []Entry, key Key, now func() time.Time) (*List, error) {
 		return nil, fmt.Errorf("more than %d entries", maxEntries)
 	}
 	sum := sha256.New()
-	n := 0
 	for i := range entries {
 		e := &entries[i]
 		if err := e.Check(); err != nil {
@@ -151,11 +151,11 @@ func New(entries []Entry, key Key, now func() time.Time) (*List, error) {
 		if !e.Expires.After(now()) {
 			continue
 		}
-		n++
+		l.n++
 		l.byHash[e.Hash] = append(l.byHash[e.Hash], *e)
 		fmt.Fprintf(sum, "%q %q %q %q %q %q %d\n", e.Hash, e.Category, e.Channel, e.Rule, e.Principal, e.Upstream, e.Expires.UnixNano())
 	}
-	if n > 0 {
+	if l.n > 0 {
 		l.version = hex.EncodeToString(sum.Sum(nil)[:16])
 	}
 	return l, nil
@@ -170,27 +170,23 @@ func (l *List) Version() string {
 }
 
 // Len is the number of entries.
-func (l *List) Len() (n int) {
+func (l *List) Len() int {
 	if l == nil {
 		return 0
 	}
-	for _, es := range l.byHash {
-		n += len(es)
-	}
-	return n
+	return l.n
 }
 
-// Excuse returns the id of the entry that excuses a finding in span, empty when there is none. The
-// finding's category, rule and channel must be set.
-func (l *List) Excuse(span []byte, f *gate.Finding, principal, upstream string) string {
-	if l == nil || len(l.byHash) == 0 {
+// Name is the hash by which the list would name a span.
+func (l *List) Name(span []byte) string { return l.key.Hash(span) }
+
+// Excuse returns the id of the entry that excuses a finding, empty when there is none. The finding's
+// Span, category, rule and channel must be set.
+func (l *List) Excuse(f *gate.Finding, principal, upstream string) string {
+	if l == nil || f.Span == "" {
 		return ""
 	}
-	h := l.key.Hash(span)
-	if h == "" {
-		return ""
-	}
-	for _, e := range l.byHash[h] {
+	for _, e := range l.byHash[f.Span] {
 		if e.Category == f.Category && e.Channel == f.Channel.String() &&
 			(e.Rule == "" || e.Rule == f.Rule) && (e.Principal == "" || e.Principal == principal) &&
 			(e.Upstream == "" || e.Upstream == upstream) && l.now().Before(e.Expires) {
