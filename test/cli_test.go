@@ -52,6 +52,8 @@ func TestCommands(t *testing.T) {
 			"call":       callGate,
 			"trust":      trust,
 			"entry":      entry,
+
+			"hostilename": hostileName,
 		},
 	})
 }
@@ -105,6 +107,12 @@ func flip(ts *testscript.TestScript, _ bool, args []string) {
 func trust(ts *testscript.TestScript, _ bool, args []string) {
 	key := strings.TrimSpace(ts.ReadFile(args[1]))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(ts.ReadFile(args[0]), "KEY", key, 1)), 0o600))
+}
+
+// hostileName DIR puts a file into DIR whose name would clear a terminal, and such a text into ESC.
+func hostileName(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv("ESC", "x\x1b[2J@1.0.0")
+	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), "weights\x1b[2J"), []byte("x"), 0o600))
 }
 
 // entry VAR sets VAR to the id of the only entry of the list on the last command's stdout.

@@ -311,10 +311,10 @@ func TestAShadowSeesAndDecidesNothing(t *testing.T) {
 	if _, err := server.InstallPack(context.Background(), cfg, packFile(t, key, "1.1.0", "green"), false); err != nil {
 		t.Fatal(err)
 	}
+	// A new start: the watch on the file would reload once more, and drop what waits for the candidate.
+	g.Close()
 	g.Write(up, strings.Replace(yaml, "packs: {", "packs: {shadow: acme@1.1.0, ", 1))
-	if err := g.Server.Reload(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	g.Open()
 	for range 5 {
 		for colour, want := range map[string]int{"purple": 400, "green": 200, "grey": 200} {
 			if s := do(t, g.URL, seeWalrus(colour)).status; s != want {
@@ -339,7 +339,7 @@ func TestAShadowSeesAndDecidesNothing(t *testing.T) {
 	}
 	var r shadow.Report
 	var changes []shadow.Change
-	within(t, 30*time.Second, "the shadow has read what it was given", func() bool {
+	within(t, 2*time.Minute, "the shadow has read what it was given", func() bool {
 		var err error
 		r, changes, err = server.ShadowReport(loadedConfig(t, g), 1000)
 		// 15 requests, 10 answers that were not stopped before, the long call's answer, 4 streams.
