@@ -3,10 +3,6 @@ package shadow
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -48,18 +44,6 @@ type Live struct {
 	waiting            atomic.Int64 // bytes
 	// What the path of a call could not hand over. Run tells the journal, which takes a lock.
 	long, behind, broken atomic.Int64
-}
-
-type job struct {
-	id     string
-	at     time.Time
-	dir    gate.Direction
-	active Verdict
-	e      exchange
-	answer *gate.Reading
-	stream wire.Stream
-	body   []byte
-	bytes  int64
 }
 
 // New makes a shadow; Run lets the candidate read.
@@ -171,55 +155,12 @@ func (l *Live) offer(x *gate.Exchange, dir gate.Direction, active Verdict, body 
 	l.hand(j)
 }
 
-func (l *Live) job(x *gate.Exchange, dir gate.Direction, active Verdict) *job {
-	return &job{
-		id: x.ID, at: time.Now(), dir: dir, active: active,
-		e: exchange{
-			dialect: x.Dialect, method: x.Method, path: x.Path, endpoint: x.Endpoint, upstream: x.Upstream,
-			contentType: x.Header.Get("Content-Type"), principal: gate.Principal{Kind: x.Principal.Kind, ID: x.Principal.ID},
-			status: x.Record.Status,
-		},
-	}
-}
-
-// hand queues a job where there is room.
-func (l *Live) hand(j *job) {
-	if l.waiting.Add(j.bytes) <= l.o.Bytes {
-		select {
-		case l.jobs <- j:
-			return
-		default:
-		}
-	}
-	l.waiting.Add(-j.bytes)
-	l.behind.Add(1)
-}
-
 // tell gives the counts of the path to the journal.
 func (l *Live) tell() {
 	l.o.Journal.skip("longer than the shadow reads", l.long.Swap(0))
 	l.o.Journal.skip("dropped: the candidate was behind", l.behind.Swap(0))
 	l.o.Journal.skip("a streamed answer that broke off", l.broken.Swap(0))
 	l.o.Journal.Flush()
-}
-
-func modelOf(x *gate.Exchange) string {
-	if x.Reading == nil {
-		return ""
-	}
-	return x.Reading.Model
-}
-
-// clone copies a reading that may alias buffers of the proxy.
-func clone(r *gate.Reading) *gate.Reading {
-	c := *r
-	c.Segments = slices.Clone(r.Segments)
-	for i := range c.Segments {
-		c.Segments[i].Text = bytes.Clone(c.Segments[i].Text)
-		c.Segments[i].Joined = slices.Clone(c.Segments[i].Joined)
-	}
-	c.Uninspected = nil
-	return &c
 }
 
 // Run lets the candidate read until ctx ends. What still waits then is counted as dropped.
@@ -245,34 +186,4 @@ func (l *Live) Run(ctx context.Context) {
 			l.waiting.Add(-j.bytes)
 		}
 	}
-}
-
-// read lets the candidate decide about one call. A detector that panics fails, and nothing else does.
-func (l *Live) read(ctx context.Context, j *job) {
-	defer func() {
-		if recover() != nil {
-			l.o.Journal.skip("the candidate failed", 1)
-		}
-	}()
-	var v Verdict
-	var err error
-	body := j.body
-	switch {
-	case j.stream != nil:
-		v, err = judgeStream(l.o.Candidate, &j.e, j.stream, j.body)
-	case j.answer != nil:
-		v, err = judgeAnswer(ctx, l.o.Candidate, &j.e, j.answer, j.body)
-	default:
-		body = j.e.plain
-		v, err = judgeRequest(ctx, l.o.Candidate, &j.e)
-	}
-	if err != nil {
-		l.o.Journal.skip("the candidate failed", 1)
-		return
-	}
-	m := hmac.New(sha256.New, l.o.Key)
-	m.Write(body)
-	l.o.Journal.pair(Change{
-		Time: j.at.UTC(), ID: j.id, Direction: j.dir.String(), Text: hex.EncodeToString(m.Sum(nil)), Active: j.active, Candidate: v,
-	})
 }
