@@ -81,11 +81,7 @@ func installPack(t *testing.T, g *gatetest.Gate, from string) {
 
 func rollbackPack(t *testing.T, g *gatetest.Gate, to string) {
 	t.Helper()
-	store, err := server.Packs(loadedConfig(t, g))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := store.Rollback(to); err != nil {
+	if _, err := server.RollbackPack(loadedConfig(t, g), to); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -295,6 +291,30 @@ func TestAPackThatCannotBeLoaded(t *testing.T) {
 	}
 	if err := s.Shutdown(context.Background()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A pack that does not go together with the rules of the configuration is refused before it is active,
+// not by the gateway afterwards.
+func TestAPackThatDoesNotFitTheConfiguration(t *testing.T) {
+	key, yaml := packKeys(t)
+	g := gatetest.Start(t, gatetest.NewUpstream(t), yaml)
+	file := filepath.Join(t.TempDir(), "own.toml")
+	rule := "[[rules]]\nid = \"walrus-purple\"\ncategory = \"injection\"\nregex = '''\\bpurple walrus\\b'''\n[rules.examples]\nmatch = [\"purple walrus\"]\nmiss = [\"walrus\"]\n"
+	if err := os.WriteFile(file, []byte(rule), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cfg := loadedConfig(t, g)
+	cfg.Inspect.Rules.Files = []string{file}
+	if _, err := server.InstallPack(context.Background(), cfg, packFile(t, key, "1.0.0", "purple"), true); err == nil || !strings.Contains(err.Error(), "inspect.rules") {
+		t.Errorf("the same rule twice: %v", err)
+	}
+	if _, err := server.InstallPack(context.Background(), cfg, packFile(t, key, "1.0.0", "green"), true); err != nil {
+		t.Errorf("one that fits: %v", err)
+	}
+	cfg.Inspect.Rules.Disable = []string{"walrus-green"}
+	if _, err := server.RollbackPack(cfg, "builtin"); err != nil {
+		t.Errorf("the way out: %v", err)
 	}
 }
 

@@ -155,13 +155,9 @@ it is always possible to go back.`,
 		if err != nil {
 			return err
 		}
-		store, err := server.Packs(cfg)
+		ch, err := server.RollbackPack(cfg, *to)
 		if err != nil {
 			return err
-		}
-		ch, err := store.Rollback(*to)
-		if err != nil {
-			return fmt.Errorf("roll back: %w", err)
 		}
 		return printChange(ch, *asJSON)
 	}

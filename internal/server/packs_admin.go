@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/inspect/detect"
 	"sallyport.dev/sallyport/internal/inspect/pack"
 	"sallyport.dev/sallyport/internal/proxy/dial"
 )
@@ -106,7 +107,7 @@ func TryPack(p *pack.Pack) error {
 // InstallPack installs a pack from a file, a directory, a URL, or, by its id, one that is stored. With
 // activate it becomes the active one; a running gateway notices.
 func InstallPack(ctx context.Context, cfg *config.Config, from string, activate bool) (pack.Change, error) {
-	store, err := Packs(cfg)
+	store, err := fitting(cfg)
 	if err != nil {
 		return pack.Change{}, err
 	}
@@ -129,4 +130,39 @@ func InstallPack(ctx context.Context, cfg *config.Config, from string, activate 
 		return c, fmt.Errorf("install: %w", err)
 	}
 	return c, nil
+}
+
+// RollbackPack goes back to the pack that was active before, or to the one named. A running gateway
+// notices.
+func RollbackPack(cfg *config.Config, to string) (pack.Change, error) {
+	store, err := fitting(cfg)
+	if err != nil {
+		return pack.Change{}, err
+	}
+	c, err := store.Rollback(to)
+	if err != nil {
+		return c, fmt.Errorf("roll back: %w", err)
+	}
+	return c, nil
+}
+
+// fitting is the store for making another pack active: one that does not go together with the rules of
+// the configuration would be refused by the gateway, so it is refused here. The built-in pack is not
+// held to that: it is the way out.
+func fitting(cfg *config.Config) (*pack.Store, error) {
+	store, err := Packs(cfg)
+	if err != nil {
+		return nil, err
+	}
+	store.Construct = func(p *pack.Pack) (detect.Detector, error) {
+		det, err := alone(p)
+		if err != nil || p == nil {
+			return det, err
+		}
+		if _, err := withRules(cfg, p, det); err != nil {
+			return nil, fmt.Errorf("with inspect.rules of the configuration: %w", err)
+		}
+		return det, nil
+	}
+	return store, nil
 }
