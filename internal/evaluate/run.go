@@ -205,7 +205,7 @@ func (r *run) peer(ctx context.Context, p Peer, s *outcome) error {
 			}
 			return nil
 		})
-		if err != nil && err != stop {
+		if err != nil && !errors.Is(err, stop) {
 			cancel(err)
 		}
 	})

@@ -38,11 +38,14 @@ func (rep *Report) head(t *text) {
 	if rep.Where != "" {
 		t.line("reported: rows where %s", Plain(rep.Where))
 	}
-	on := "the reported rows"
+	on := "these files"
+	if rep.Where != "" {
+		on = "the reported rows"
+	}
 	if rep.Threshold != "" {
 		on = Plain(rep.Threshold)
 	}
-	t.line("thresholds are set once, on the benign rows of %s; attacks and benign rows of system channels, and plain harmful requests, count on neither side", on)
+	t.line("thresholds are set once, on the benign rows of %s; rows of system channels and plain harmful requests count on neither side", on)
 	for _, n := range rep.Notes {
 		t.line("note: %s", Plain(n))
 	}

@@ -135,17 +135,29 @@ func bars(title, class string, list []bar) template.HTML {
 	c := newCanvas(left+width+90, float64(line*len(list)+46), title)
 	c.text("", "start", left, 16, title)
 	bottom := float64(26 + line*len(list))
+	most := 0.0
+	for _, b := range list {
+		most = max(most, b.rate.Rate)
+	}
+	end := 1.0 // of the axis
+	for _, e := range []float64{.05, .1, .25, .5} {
+		if most <= e {
+			end = e
+			break
+		}
+	}
+	place := func(v float64) float64 { return min(v/end, 1) * width }
 	for _, v := range fifths {
 		x := left + v*width
 		c.line("grid", x, 24, x, bottom)
-		c.text("soft", "middle", x, bottom+14, share(v))
+		c.text("soft", "middle", x, bottom+14, fmt.Sprintf("%.3g", v*end))
 	}
 	for i, b := range list {
 		y := 26 + float64(line*i)
 		c.text("", "end", left-6, y+12, clip(b.name, 34))
-		c.rect(class+" bar", left, y+2, b.rate.Rate*width, line-5, b.name+": "+interval(b.rate))
+		c.rect(class+" bar", left, y+2, place(b.rate.Rate), line-5, b.name+": "+interval(b.rate))
 		mid := y + float64(line)/2 - .5
-		c.line("ci", left+b.rate.Low*width, mid, left+b.rate.High*width, mid)
+		c.line("ci", left+place(b.rate.Low), mid, left+place(b.rate.High), mid)
 		c.text("soft", "start", left+width+6, y+12, fmt.Sprintf("%.3f of %d", b.rate.Rate, b.rate.N))
 	}
 	return c.done()
