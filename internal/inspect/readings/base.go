@@ -139,7 +139,7 @@ func gather(t string, s, e int) run {
 }
 
 // glance is how much of a run is decoded to see whether it begins elsewhere than where it stands.
-const glance = 2048
+const glance = 512
 
 func (l *lattice) decode(b *[3]*builder, r *run) {
 	if r.last > 0 {
@@ -176,11 +176,12 @@ func (l *lattice) decode(b *[3]*builder, r *run) {
 	}
 	if b32 && !(up && low) && len(p) >= 16 {
 		for skip := range 8 {
+			q := *r
+			if q.chars = p[:min(len(p), 96)]; skip > 0 && !l.texty(&q, 5, &val32, skip) {
+				continue
+			}
 			if l.try(b[1], r, 5, &val32, skip) {
 				return
-			}
-			if len(p) > glance {
-				break
 			}
 		}
 	}
@@ -189,8 +190,8 @@ func (l *lattice) decode(b *[3]*builder, r *run) {
 	}
 	for skip := range 4 {
 		q := *r
-		if skip > 0 && len(p) > glance {
-			q.chars = p[:glance]
+		if skip > 0 {
+			q.chars = p[:min(len(p), glance)]
 			if !l.texty(&q, 6, &val64, skip) {
 				continue
 			}

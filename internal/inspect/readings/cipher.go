@@ -47,7 +47,7 @@ func gainful(t string, least int, gain func(word string) int, f func(s, e int)) 
 				i = at
 			}
 		}
-		if i-from > 4096 && sum > 0 {
+		if i-from > 1024 && sum > 0 {
 			flush()
 		}
 	}
@@ -78,6 +78,13 @@ var rotations = func() (r [26]rotation) { // 1..25 turn by that much; 0 is Atbas
 	return
 }()
 
+var same = func() (r rotation) {
+	for c := range r.m {
+		r.m[c] = byte(c)
+	}
+	return
+}()
+
 var rot47 = func() (r rotation) {
 	r.view = "rot47"
 	for c := range r.m {
@@ -89,11 +96,41 @@ var rot47 = func() (r rotation) {
 	return
 }()
 
-// from is how much likelier p is when it is turned.
-func (r *rotation) from(p string) int {
-	was, _ := score(p)
-	now, _ := score(r.turn(p))
-	return now - was
+// gain is how much likelier p is when it is turned.
+func (r *rotation) gain(p string) int {
+	a, b, gain := 0, 0, 0
+	for i := 0; i <= len(p); i++ {
+		x, y := 0, 0
+		if i < len(p) {
+			x, y = int(letterNo[p[i]]), int(letterNo[r.m[p[i]]])
+		}
+		if a = (a<<5 | x) & 0x7fff; a != 0 && (x != 0 || a>>5&31 != 0) {
+			gain -= int(tri[a])
+		}
+		if b = (b<<5 | y) & 0x7fff; b != 0 && (y != 0 || b>>5&31 != 0) {
+			gain += int(tri[b])
+		}
+	}
+	return gain
+}
+
+// likely is likely of p turned, read last to first with back.
+func (r *rotation) likely(p string, back bool) float64 {
+	idx, sum, n := 0, 0, 0
+	for i := range len(p) {
+		c := p[i]
+		if back {
+			c = p[len(p)-1-i]
+		}
+		x := int(letterNo[r.m[c]])
+		if x == 0 && idx&31 == 0 {
+			continue
+		}
+		idx = (idx<<5 | x) & 0x7fff
+		sum += int(tri[idx])
+		n++
+	}
+	return float64(sum) / float64(max(n, 1))
 }
 
 func (r *rotation) turn(s string) string {
@@ -132,13 +169,11 @@ func (l *lattice) ciphers(*mark) {
 		}
 		here := float64(sum) / float64(n)
 		bar := max(readable, here+8)
-		if r := bestRotation(p, min(bar, 0)); r != nil && r.from(p) > 0 {
+		if r := bestRotation(p, min(bar, 0), false); r != nil && r.gain(p) > 0 {
 			// Of the stretch only what the rotation makes likelier.
 			done := false
 			gainful(p, 100, func(w string) int {
-				was, _ := score(w)
-				now, _ := score(r.turn(w))
-				return now - was
+				return r.gain(w)
 			}, func(a, b int) {
 				a, b = widen(t, s+a, s+b, r)
 				q := get(r.view)
@@ -153,7 +188,7 @@ func (l *lattice) ciphers(*mark) {
 		}
 		s, e = pad(t, s, e)
 		p = t[s:e]
-		if r := bestRotation(reversed(p), bar); r != nil {
+		if r := bestRotation(p, bar, true); r != nil {
 			b := get(r.view + "+reversed")
 			b.approach(s)
 			if plain := r.turn(reversed(p)); utf8.ValidString(plain) {
@@ -162,8 +197,7 @@ func (l *lattice) ciphers(*mark) {
 			b.pos = e
 			return
 		}
-		plain := reversed(p)
-		if likely(plain) < bar {
+		if same.likely(p, true) < bar {
 			return
 		}
 		// Letters alone do not say whether the words stand last to first too: both are readings.
@@ -179,7 +213,7 @@ func (l *lattice) ciphers(*mark) {
 }
 
 // bestRotation is the rotation or Atbash after which p reads like English, nil for none.
-func bestRotation(p string, bar float64) *rotation {
+func bestRotation(p string, bar float64, back bool) *rotation {
 	var count [26]int
 	total := 0
 	for i := range len(p) {
@@ -211,8 +245,12 @@ func bestRotation(p string, bar float64) *rotation {
 		}
 	}
 	var best *rotation
-	for _, n := range top {
-		if v := likely(rotations[n].turn(p)); v >= bar {
+	for i, n := range top {
+		// The letters of English are worth half a bit each; those of no language less than nothing.
+		if worth[i] < -0.3*float64(total) {
+			break
+		}
+		if v := rotations[n].likely(p, back); v >= bar {
 			best, bar = &rotations[n], v
 		}
 	}

@@ -124,13 +124,13 @@ func (l *lattice) leet(*mark) {
 // unleet is the likeliest reading of word, "" when there is none; sure says that it reads like English.
 func unleet(word string, digits bool) (string, bool) {
 	var pick [24]byte
-	var forks [24]int
+	var forks [3]int
 	nf := 0
 	for i := range len(word) {
 		c := word[i]
 		if v := leetLetters[c]; v != "" {
 			pick[i] = v[0]
-			if len(v) > 1 && nf < 4 {
+			if len(v) > 1 && nf < 3 {
 				forks[nf] = i
 				nf++
 			}

@@ -92,21 +92,38 @@ func packed(words string) map[uint32]bool {
 	return m
 }
 
-// side is determiners (1) and prepositions (2) by a hash of the packed word; check the maps on a hit.
-var side, natoEnd = func() (t, n [1 << 10]uint8) {
+// short says what a word of up to six letters is to look: 1 a determiner, 2 a preposition, 4 a word
+// of the spelling alphabet. Its place is found by multiplying; the multiplier is one that gives every
+// word a place of its own.
+type short struct {
+	word uint32
+	is   uint8
+}
+
+var shorts, shortMul = func() (t [1 << 10]short, mul uint32) {
+	all := map[uint32]uint8{}
 	for w := range determiners {
-		t[sideHash(w)] |= 1
+		all[w] |= 1
 	}
 	for w := range prepositions {
-		t[sideHash(w)] |= 2
+		all[w] |= 2
 	}
 	for w := range natoNo {
-		n[sideHash(w)] = 1
+		all[w] |= 4
 	}
-	return
+search:
+	for mul = 2654435761; ; mul += 2 {
+		t = [1 << 10]short{}
+		for w, is := range all {
+			p := &t[w*mul>>22]
+			if p.is != 0 {
+				continue search
+			}
+			*p = short{w, is}
+		}
+		return t, mul
+	}
 }()
-
-func sideHash(w uint32) uint32 { return (w * 2654435761) >> 22 }
 
 const (
 	initials  = 14           // first letters that must read like English together
@@ -119,38 +136,54 @@ const (
 func look(text string) (m mark) {
 	has := marks(0)
 	var (
-		tok       int    // start of the word of visible bytes
-		tokClass  uint8  // all that is in it
-		mixed     int    // changes between cases, letters and digits in it
-		alnum     int    // start of the run of letters and digits, -1: none
-		word      uint32 // the last six letters of the word
-		idx, sum  int    // letter statistics of the word
-		letters   int
-		foreign   int
-		singles   int
-		codes     int
-		nato      int
-		pigs      int
-		plus      int
-		lastSide  uint8
-		quotes    int
-		dense     int // signs less what text has
-		dots      int
-		ini, line ring
-		fresh     = true // at the beginning of a line
-		prev      uint8
+		tok                  int   // start of the word of visible bytes
+		tokClass             uint8 // all that is in it
+		mixed                int   // changes between cases, letters and digits in it
+		foreign              int
+		singles, codes, nato int
+		pigs, plus, quotes   int
+		lastSide             uint8
+		dense                int // signs less what text has
+		dots                 int
+		ini, line            ring
+		fresh                = true // at the beginning of a line
+		lineStart, lineWords int
 	)
-	alnum = -1
-	lineStart, lineWords := 0, 0
 	for i := 0; i <= len(text); i++ {
 		var c byte = '\n'
 		if i < len(text) {
 			c = text[i]
 		}
 		k := class[c]
-		if k&cLetter != 0 {
-			x := int(letterNo[c])
-			if idx&31 == 0 && letters == 0 || alnum < 0 {
+		if k&(cLetter|cDigit) != 0 {
+			// A run of letters and digits.
+			start := i
+			prev, kinds := k, uint8(0)
+			idx, sum, letters, word := 0, 0, 0, uint32(0)
+			for {
+				if x := letterNo[c]; x != 0 {
+					idx = (idx<<5 | int(x)) & 0x7fff
+					sum += int(tri[idx])
+					letters++
+					word = word<<5 | uint32(x)
+				}
+				if (k^prev)&(cUpper|cDigit) != 0 {
+					mixed++
+				}
+				kinds |= k
+				prev = k
+				if i++; i >= len(text) {
+					c, k = '\n', cSpace
+					break
+				}
+				c = text[i]
+				if k = class[c]; k&(cLetter|cDigit) == 0 {
+					break
+				}
+			}
+			tokClass |= kinds
+			n := i - start
+			if x := int(letterNo[text[start]]); x != 0 {
 				if ini.push(x) {
 					has |= hasInitials
 				}
@@ -161,29 +194,6 @@ func look(text string) (m mark) {
 					}
 				}
 			}
-			idx = (idx<<5 | x) & 0x7fff
-			sum += int(tri[idx])
-			letters++
-			word = word<<5 | uint32(x)
-		}
-		if k&(cLetter|cDigit) != 0 {
-			if alnum < 0 {
-				alnum = i
-			} else if (k^prev)&(cUpper|cDigit) != 0 {
-				mixed++
-			}
-			tokClass |= k
-			if k&cDigit != 0 && prev&cDigit == 0 && i+1 < len(text) {
-				if n := text[i+1]; n == '/' || n == ' ' && strings.HasPrefix(text[i+1:], " of ") || class[n]&cDigit != 0 {
-					has |= hasDigit
-				}
-			}
-			prev = k
-			continue
-		}
-		// A run of letters and digits ends here.
-		if alnum >= 0 {
-			n := i - alnum
 			if n == 1 {
 				if singles++; singles >= 5 {
 					has |= hasSingles
@@ -191,19 +201,23 @@ func look(text string) (m mark) {
 			} else {
 				singles = 0
 			}
-			if n == 1 && (text[alnum]|0x20 == 'u' || text[alnum]|0x20 == 'x') {
-				// the U of U+0041
-			} else if n <= 8 && prevDigits(text[alnum:i]) {
+			if kinds&cDigit == 0 && (n < 2 || n > 4 || letters != n) {
+				if n > 1 || text[start]|0x20 != 'u' && text[start]|0x20 != 'x' { // the U of U+0041
+					codes = 0
+				}
+			} else if n <= 8 && mayBeCode(text[start:i]) {
 				if codes++; codes >= 6 {
 					has |= hasCodes
 				}
 			} else {
-				if n >= 32 && codes >= 0 && solidBits(text[alnum:i]) {
+				if n >= 32 && letters == 0 && solidBits(text[start:i]) {
 					has |= hasCodes
 				}
 				codes = 0
 			}
-			alnum = -1
+			if kinds&cDigit != 0 && prev&cDigit != 0 && (c == '/' || c == ' ' && strings.HasPrefix(text[i:], " of ") || c == ':' || c == ']' || c == ')') {
+				has |= hasDigit
+			}
 			if letters > 0 {
 				sum += int(tri[(idx<<5)&0x7fff])
 				foreign = max(0, min(foreign+tilt*letters/4-sum, 4000))
@@ -211,29 +225,17 @@ func look(text string) (m mark) {
 					has |= hasForeign
 				}
 				word &= packMask
-				h := sideHash(word)
-				s := side[h]
-				if s != 0 {
-					switch {
-					case s&1 != 0 && determiners[word]:
-						s = 1
-					case s&2 != 0 && prepositions[word]:
-						s = 2
-					default:
-						s = 0
-					}
+				is := uint8(0)
+				if s := &shorts[word*shortMul>>22]; s.word == word {
+					is = s.is
 				}
-				if lastSide == 1 && s == 2 {
+				if lastSide == 1 && is&2 != 0 {
 					has |= hasBackward
 				}
-				lastSide = s
-				if natoEnd[h] != 0 && letters >= 3 {
-					if _, ok := natoNo[word]; ok {
-						if nato++; nato >= 5 {
-							has |= hasNATO
-						}
-					} else {
-						nato = 0
+				lastSide = is
+				if is&4 != 0 {
+					if nato++; nato >= 5 {
+						has |= hasNATO
 					}
 				} else if letters > 2 {
 					nato = 0
@@ -247,17 +249,22 @@ func look(text string) (m mark) {
 				}
 				lineWords++
 			}
-			idx, sum, letters, word = 0, 0, 0, 0
+			if i >= len(text) && i > start {
+				// The end of the text ends the word too.
+				k, c = cSpace, '\n'
+			}
 		}
-		prev = k
 		if k&cSpace == 0 {
 			tokClass |= k
 			if c >= 0x80 {
 				has |= hasWide
 				singles = 0
+				for i+1 < len(text) && text[i+1] >= 0x80 {
+					i++
+				}
 				continue
 			}
-			dense = max(0, min(dense+10, 400))
+			dense = min(dense+10, 400)
 			switch c {
 			case '%', '\\', '&':
 				if i+2 < len(text) {
@@ -280,9 +287,9 @@ func look(text string) (m mark) {
 					has |= hasQuote
 				}
 			case '.', ',', '!', '?', ';', ':':
+				lastSide = 0
 				if i+1 < len(text) && class[text[i+1]]&cSpace != 0 {
-					dense = max(0, dense-10)
-					lastSide = 0
+					dense -= 10
 				}
 			}
 			if k&cMorse != 0 {
@@ -300,31 +307,39 @@ func look(text string) (m mark) {
 			if dense > 60 {
 				has |= hasDense
 			}
-			if tokClass&cLetter != 0 && tokClass&(cDigit|cLeet) != 0 {
-				has |= hasLeet
+			if tokClass != cLetter {
+				if tokClass&cLetter != 0 && tokClass&(cDigit|cLeet) != 0 {
+					has |= hasLeet
+				}
+				if n >= 12 && mixed >= 2 {
+					has |= hasToken
+				}
+				if n >= 16 && tokClass&cSign != 0 {
+					has |= hasSolid
+				}
 			}
-			if n >= 12 && (mixed >= 2 || n >= 24) {
+			if n >= 24 {
 				has |= hasToken
-			}
-			if n >= 16 && tokClass&cSign != 0 {
-				has |= hasSolid
 			}
 			if tokClass&(cLetter|cDigit) != 0 {
 				dots = 0
 			}
-			if c == ' ' && n == 5 && text[tok:i] == "begin" {
+			if n == 5 && c == ' ' && text[tok] == 'b' && text[tok:i] == "begin" {
 				has |= hasBegin
 			}
 		}
-		tok, tokClass, mixed, plus = i+1, 0, 0, 0
 		if c == '\n' {
-			if lineWords >= 5 && i-lineStart < 2000 && maybeBackward(text[lineStart:i]) {
+			if lineWords >= 5 && i-lineStart < 2000 && maybeBackward(text[lineStart:min(i, len(text))]) {
 				has |= hasBackward
 			}
 			fresh, lineStart, lineWords, lastSide = true, i+1, 0, 0
 		}
+		for i+1 < len(text) && class[text[i+1]] == cSpace && text[i+1] != '\n' {
+			i++
+		}
+		tok, tokClass, mixed, plus = i+1, 0, 0, 0
 	}
-	if has&hasSolid != 0 || has&hasDense != 0 {
+	if has&hasSolid != 0 {
 		has |= hasDense
 	}
 	m.has = has
@@ -348,8 +363,8 @@ func (r *ring) push(x int) bool {
 	return r.sum >= initialAt
 }
 
-// prevDigits says that s may be one of a list of codes: a number or two or more hex digits.
-func prevDigits(s string) bool {
+// mayBeCode says that s may be one of a list of codes: a number or two or more hex digits.
+func mayBeCode(s string) bool {
 	if len(s) > 2 && (s[0]|0x20 == 'x' || s[0]|0x20 == 'u') {
 		s = s[1:]
 	}

@@ -89,16 +89,34 @@ func (l *lattice) join(b *builder, c *chain) {
 	t := l.text
 	gap := func(i int) string { return t[c.end[i]:c.at[i+1]] }
 	// What stands between most letters parts letters; anything wider parts words.
-	count := map[string]int{}
-	most := ""
+	var gaps [16]struct {
+		s string
+		n int
+	}
+	used := 0
 	for i := range len(c.at) - 1 {
 		g := gap(i)
-		if len(count) < 64 || count[g] > 0 {
-			count[g]++
+		k := 0
+		for k < used && gaps[k].s != g {
+			k++
 		}
-		// One character parts letters where there is one that does.
-		if n, m := utf8.RuneCountInString(g), utf8.RuneCountInString(most); most == "" || n == 1 && m > 1 || (n == 1) == (m == 1) && count[g] > count[most] {
-			most = g
+		if k == used && used < len(gaps) {
+			gaps[k].s = g
+			used++
+		}
+		if k < used {
+			gaps[k].n++
+		}
+	}
+	// One character parts letters where there is one that does.
+	most, n := "", -1
+	for _, g := range gaps[:used] {
+		worth := g.n
+		if utf8.RuneCountInString(g.s) == 1 {
+			worth += len(c.at)
+		}
+		if worth > n {
+			most, n = g.s, worth
 		}
 	}
 	space := func(s string) int {
