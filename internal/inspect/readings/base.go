@@ -289,7 +289,17 @@ func (l *lattice) put(b *builder, r *run, out []byte, bits, skip int) bool {
 					n++
 				}
 			}
-			last := char(from+n-1) + (each+bits-1)/bits // characters are shared between bytes
+			// The map is even only over whole groups: three bytes are four characters of base64.
+			group := bits
+			for group%2 == 0 {
+				group /= 2
+			}
+			if from*each%bits != 0 || n < group {
+				n = 1
+			} else {
+				n -= n % group
+			}
+			last := char(from+n-1) + (((from+n-1)*each)%bits+each+bits-1)/bits // characters are shared between bytes
 			e := min(int(r.pos(min(last, len(r.chars))-1))+1, r.e)
 			s := int(r.pos(char(from)))
 			b.raw(string(out[from:from+n]), s, e, evenly(n))
