@@ -23,6 +23,9 @@ type Inspect struct {
 	CacheBytes Size  `yaml:"cache_bytes"`
 	Rules      Rules `yaml:"rules"`
 	Packs      Packs `yaml:"packs"`
+	// FPRBudget is the share of benign texts that a pack's learned detector may call attacks, 0.001
+	// to 0.05. The built-in pack has rules only, and it changes nothing about rules.
+	FPRBudget float64 `yaml:"fpr_budget"`
 }
 
 // PolicyRule says what to do about the findings that every given condition fits. A condition that
@@ -76,5 +79,6 @@ func defaultInspect() Inspect {
 		Stream:     HoldBack{HoldTime: 5 * time.Second, HoldBytes: 256 << 10},
 		CacheBytes: 8 << 20,
 		Packs:      Packs{OnInvalid: PackRefuse},
+		FPRBudget:  0.005,
 	}
 }

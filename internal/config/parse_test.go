@@ -68,6 +68,13 @@ func TestRefusals(t *testing.T) {
 		{"listen: []", "1:9", "listen: expected a mapping with address, tls, h2c"},
 		{"listen: {tls: ~}", "1:15", "no value"},
 		{"iam: {trusted_proxies: 10.0.0.0/8}", "1:24", "expected a list"},
+		{"inspect: {fpr_budget: '0.01'}", "1:23", "expected a share"},
+		{"inspect: {fpr_budget: 1e-3}", "1:23", "expected a share"},
+		{"inspect: {fpr_budget: .01}", "1:23", "expected a share"},
+		{"inspect: {fpr_budget: .nan}", "1:23", "expected a share"},
+		{"inspect: {fpr_budget: -0.01}", "1:23", "expected a share"},
+		{"inspect: {fpr_budget: 0}", "1:23", "from 0.001 to 0.05"},
+		{"inspect: {fpr_budget: 1}", "1:23", "from 0.001 to 0.05"},
 		{"proxy: {limits: {depth: 1.5}}", "1:25", "expected a whole number"},
 		{"proxy: {limits: {depth: -1}}", "1:25", "not negative"},
 		{"proxy: {limits: {depth: 0x10}}", "1:25", "expected a whole number"},
@@ -196,6 +203,7 @@ proxy:
       timeouts: {dial: 1s500ms}
   limits: {body: 1000, depth: 7}
 inspect:
+  fpr_budget: 0.02
   policy:
     - {channel: tool, direction: answer, action: sanitize}
 `))
@@ -207,7 +215,7 @@ inspect:
 		u.Headers["X-B"].Ref.File != "/b" || u.Timeouts.Dial != 1500*time.Millisecond || u.Timeouts.Idle != 5*time.Minute || u.Protocol != ProtocolAuto {
 		t.Errorf("%+v", u)
 	}
-	if c.Proxy.Limits.Body != 1000 || c.Proxy.Limits.Depth != 7 || c.Proxy.Limits.Frame != 1<<20 || len(c.IAM.TrustedProxies) != 2 {
+	if c.Inspect.FPRBudget != 0.02 || c.Proxy.Limits.Body != 1000 || c.Proxy.Limits.Depth != 7 || c.Proxy.Limits.Frame != 1<<20 || len(c.IAM.TrustedProxies) != 2 {
 		t.Errorf("%+v", c)
 	}
 	var b bytes.Buffer

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ var scalars = map[reflect.Type]func(ast.Node, reflect.Value) string{
 	reflect.TypeFor[string]():         scanWith(scanText),
 	reflect.TypeFor[bool]():           scanWith(scanBool),
 	reflect.TypeFor[int]():            scanWith(scanInt),
+	reflect.TypeFor[float64]():        scanWith(scanShare),
 	reflect.TypeFor[Size]():           scanWith(scanSize),
 	reflect.TypeFor[time.Duration]():  scanWith(scanDuration),
 	reflect.TypeFor[netip.Prefix]():   scanWith(scanPrefix),
@@ -61,6 +63,23 @@ func scanText(n ast.Node, v *string) string {
 	}
 	*v = s
 	return ""
+}
+
+// share is how a share may be written: not in the other ways YAML has for a number.
+var share = regexp.MustCompile(`^[01](\.[0-9]{1,9})?$`)
+
+func scanShare(n ast.Node, v *float64) string {
+	switch n.(type) {
+	case *ast.FloatNode, *ast.IntegerNode:
+		if s := n.GetToken().Value; share.MatchString(s) {
+			f, err := strconv.ParseFloat(s, 64)
+			if err == nil && f <= 1 {
+				*v = f
+				return ""
+			}
+		}
+	}
+	return "expected a share from 0 to 1, such as 0.005"
 }
 
 func scanBool(n ast.Node, v *bool) string {

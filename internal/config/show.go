@@ -82,7 +82,7 @@ func tree(v reflect.Value) any {
 			m = append(m, yaml.MapItem{Key: k.String(), Value: tree(v.MapIndex(k))})
 		}
 		return m
-	case reflect.Bool, reflect.Int:
+	case reflect.Bool, reflect.Int, reflect.Float64:
 		return v.Interface()
 	}
 	return wordOf(v.Interface()) // string kinds, and the enumerations that have String

@@ -101,6 +101,9 @@ func (d *decoder) inspect(c *Inspect) {
 		}
 	}
 	d.packs(&c.Packs)
+	if !(c.FPRBudget >= 0.001 && c.FPRBudget <= 0.05) {
+		d.invalid("inspect.fpr_budget", "expected a share of benign texts from 0.001 to 0.05")
+	}
 }
 
 var packID = regexp.MustCompile(`^[a-z0-9-]{1,40}@[0-9a-z.-]{5,40}$`)
