@@ -155,7 +155,7 @@ func nearest(v float32, scale float64) int8 {
 
 // quantise gives 8 bits and a scale to each output of w, which is [n][k], in the kernels' layout. The
 // scale is the smallest that keeps 127 and kernel.PairLimit; the latter binds seldom, as it takes
-// four neighbours that are all large.
+// neighbours that are all large and of one sign.
 func quantise(w []float32, k, n int) kernel.Matrix8 {
 	q := kernel.Matrix8{K: k, N: n, W: make([]int8, k*n), Scale: make([]float32, n)}
 	row := make([]int8, k)
@@ -183,7 +183,7 @@ func quantise(w []float32, k, n int) kernel.Matrix8 {
 func withinPairs(row []int8) bool {
 	for k := 0; k < len(row); k += 8 {
 		for p := k; p < k+4; p += 2 {
-			if abs(row[p])+abs(row[p+1])+abs(row[p+4])+abs(row[p+5]) > kernel.PairLimit {
+			if !within(row[p], row[p+1], row[p+4], row[p+5]) {
 				return false
 			}
 		}

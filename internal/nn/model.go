@@ -32,7 +32,7 @@ func (d *dims) check() error {
 		{"vocabulary", d.vocab, 1, 1 << 20, 1},
 		{"embedding", d.narrow, kernel.Wide, 2048, kernel.Wide},
 		{"states", d.wide, kernel.Wide, 2048, kernel.Wide},
-		{"feed-forward", d.inner, kernel.Wide, 8192, kernel.Wide},
+		{"feed-forward", d.inner, kernel.Wide, kernel.MaxInputs, kernel.Wide},
 		{"head", d.head, kernel.Wide, 2048, kernel.Wide},
 		{"logits", d.logits, 1, 1024, 1},
 		{"span logits", d.spans, 0, 1024, 1},

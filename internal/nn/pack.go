@@ -249,14 +249,21 @@ func finish(q *kernel.Matrix8) error {
 				a, b := (*[4]int8)(g[4*j:]), (*[4]int8)(g[4*kernel.Lanes+4*j:])
 				sum[j] += int32(a[0]) + int32(a[1]) + int32(a[2]) + int32(a[3]) +
 					int32(b[0]) + int32(b[1]) + int32(b[2]) + int32(b[3])
-				if abs(a[0])+abs(a[1])+abs(b[0])+abs(b[1]) > kernel.PairLimit ||
-					abs(a[2])+abs(a[3])+abs(b[2])+abs(b[3]) > kernel.PairLimit {
+				if !within(a[0], a[1], b[0], b[1]) || !within(a[2], a[3], b[2], b[3]) {
 					return fmt.Errorf("nn: the weights of output %d at inputs %d to %d are larger than the kernels allow", at+j, k, k+7)
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// within says whether four weights keep kernel.PairLimit. The sum of the positive ones is half of
+// what the magnitudes' sum and the sum add up to, that of the negative ones half of the difference.
+func within(a, b, c, d int8) bool {
+	sum := int32(a) + int32(b) + int32(c) + int32(d)
+	size := abs(a) + abs(b) + abs(c) + abs(d)
+	return size+sum <= 2*kernel.PairLimit && size-sum <= 2*kernel.PairLimit
 }
 
 func abs(v int8) int32 {

@@ -32,6 +32,8 @@ type Output struct {
 	Logits   []float32 // [Encoder.Logits]
 	Spans    []float32 // [tokens][Encoder.Spans]
 	Features []float32 // what Logits is a linear function of
+	Pooled   []float32 // mean and maximum of the states, for training heads
+	States   []float32 // [tokens][wide], for the same
 }
 
 func (s *Scratch) grow(m *model, tokens int) {
@@ -140,7 +142,7 @@ func (e *Encoder) heads(s *Scratch, n int) Output {
 	for i := range s.logits {
 		s.logits[i] += e.h2Bias[i]
 	}
-	out := Output{Logits: s.logits[:e.logits], Features: s.features}
+	out := Output{Logits: s.logits[:e.logits], Features: s.features, Pooled: s.pooled, States: s.x[:n*e.wide]}
 	if e.spans == 0 {
 		return out
 	}

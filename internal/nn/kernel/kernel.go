@@ -14,6 +14,8 @@ const (
 	Lanes = 16
 	// Wide is what every width of the model is a multiple of, and what the sums of Norm are folded from.
 	Wide = 64
+	// MaxInputs is the largest K of a Matrix8.
+	MaxInputs = 4096
 )
 
 // Row says how a row of activations was quantised: value = (q - Zero) * Scale, q in 0..127.
@@ -31,13 +33,14 @@ const (
 	Add               // c = c + v
 )
 
-// PairLimit bounds |w[k]|+|w[k+1]|+|w[k+4]|+|w[k+5]| for every column and every k that is 0 or 2
-// modulo 8: with activations of at most 127 the sum of two VPMADDUBSW results then stays inside 16
-// bits, which lets the AVX2 kernel add them before it widens.
+// PairLimit bounds the four weights k, k+1, k+4 and k+5 of every output, for every k that is 0 or 2
+// modulo 8: neither the positive ones nor the negative ones may add up to more. With activations of 0
+// to 127 the sum of two VPMADDUBSW results then stays inside 16 bits, which lets the AVX2 kernel add
+// them before it widens.
 const PairLimit = 258
 
 // Matrix8 is a weight matrix of K inputs and N outputs, quantised per output:
-// weight[k][n] = W*Scale[n]. K is a multiple of 8, N of 64, W keeps PairLimit and holds no -128.
+// weight[k][n] = W*Scale[n]. K and N are multiples of 64, W keeps PairLimit and holds no -128.
 type Matrix8 struct {
 	K, N  int
 	W     []int8    // [N/16][K/4][16][4]: panels of 16 outputs, groups of 4 inputs
@@ -88,7 +91,7 @@ func need(ok bool) {
 }
 
 func (w *Matrix8) check() {
-	need(w.K > 0 && w.N > 0 && w.K%8 == 0 && w.N%Wide == 0 && len(w.W) >= w.K*w.N &&
+	need(w.K > 0 && w.K <= MaxInputs && w.N > 0 && w.K%Wide == 0 && w.N%Wide == 0 && len(w.W) >= w.K*w.N &&
 		len(w.Sum) >= w.N && len(w.Scale) >= w.N && len(w.Bias) >= w.N)
 }
 

@@ -4,30 +4,29 @@ package kernel
 // as |sum of 64 products| <= 64*127*127 < 1<<20, the three sums of 64 products can be told apart
 // again. That is three times the work per multiplication that plain Go would do.
 const (
+	packRows  = 3
 	packBits  = 21
 	packChunk = 64
 )
 
-// packed is room for three rows of activations. A larger K goes through it in pieces.
-type packed [packChunk]int64
+// packed is three rows of activations, in groups of 4.
+type packed [packChunk / 4][4]int64
 
 func gemm8Go(c []float32, a []uint8, rows []Row, m int, w *Matrix8, mode Mode) {
 	checkGemm8(c, a, rows, m, w)
-	var p [2]packed
-	var acc [6][Lanes]int32
-	for r := 0; r < m; r += 6 {
-		n := min(6, m-r)
+	var p [MaxInputs / packChunk]packed
+	var acc [packRows][Lanes]int32
+	chunks := w.K / packChunk
+	for r := 0; r < m; r += packRows {
+		n := min(packRows, m-r)
+		pack(p[:chunks], a[r*w.K:], w.K, n)
 		for at := 0; at < w.N; at += Lanes {
-			acc = [6][Lanes]int32{}
+			acc = [packRows][Lanes]int32{}
 			panel := w.W[at*w.K : (at+Lanes)*w.K]
-			for k := 0; k < w.K; k += packChunk {
-				size := min(packChunk, w.K-k)
-				p[0].fill(a[r*w.K+k:], w.K, min(3, n), size)
-				if n > 3 {
-					p[1].fill(a[(r+3)*w.K+k:], w.K, n-3, size)
-					dot6(&acc, &p, panel[k*Lanes:(k+size)*Lanes])
-				} else {
-					dot3(&acc, &p[0], panel[k*Lanes:(k+size)*Lanes])
+			for i := range p[:chunks] {
+				chunk := (*[packChunk * Lanes]int8)(panel[i*packChunk*Lanes:])
+				for j := 0; j < Lanes; j += 4 {
+					dot(&acc, &p[i], chunk, j)
 				}
 			}
 			for i := range n {
@@ -37,27 +36,21 @@ func gemm8Go(c []float32, a []uint8, rows []Row, m int, w *Matrix8, mode Mode) {
 	}
 }
 
-func (p *packed) fill(a []uint8, ld, n, size int) {
-	switch n {
-	case 1:
-		for k, v := range a[:size] {
-			p[k] = int64(v)
-		}
-	case 2:
-		b := a[ld : ld+size]
-		for k, v := range a[:size] {
-			p[k] = int64(v) | int64(b[k])<<packBits
-		}
-	default:
-		b, c := a[ld:ld+size], a[2*ld:2*ld+size]
-		for k, v := range a[:size] {
-			p[k] = int64(v) | int64(b[k])<<packBits | int64(c[k])<<(2*packBits)
+// pack packs up to three rows of a, ld apart.
+func pack(p []packed, a []uint8, ld, rows int) {
+	clear(p)
+	for r := range rows {
+		row := a[r*ld : (r+1)*ld]
+		for i := range p {
+			for k, v := range (*[packChunk]uint8)(row[i*packChunk:]) {
+				p[i][k/4][k%4] |= int64(v) << (packBits * r)
+			}
 		}
 	}
 }
 
 // split takes three sums apart and adds them to column j of three rows.
-func split(acc [][Lanes]int32, j int, s int64) {
+func split(acc *[packRows][Lanes]int32, j int, s int64) {
 	const up = 64 - packBits
 	x := s << up >> up
 	s = (s - x) >> packBits
@@ -67,43 +60,38 @@ func split(acc [][Lanes]int32, j int, s int64) {
 	acc[2][j] += int32((s - y) >> packBits)
 }
 
-func dot6(acc *[6][Lanes]int32, p *[2]packed, w []int8) {
-	for j := 0; j < Lanes; j += 2 {
-		var s0, s1, t0, t1 int64
-		k := 0
-		for v := w; len(v) >= 4*Lanes && k+4 <= packChunk; v = v[4*Lanes:] {
-			g := (*[4 * Lanes]int8)(v)
-			u := (*[8]int8)(g[4*j:])
-			a, b := (*[4]int64)(p[0][k:]), (*[4]int64)(p[1][k:])
-			x, y := int64(u[0]), int64(u[4])
-			s0, s1, t0, t1 = s0+a[0]*x, s1+a[0]*y, t0+b[0]*x, t1+b[0]*y
-			x, y = int64(u[1]), int64(u[5])
-			s0, s1, t0, t1 = s0+a[1]*x, s1+a[1]*y, t0+b[1]*x, t1+b[1]*y
-			x, y = int64(u[2]), int64(u[6])
-			s0, s1, t0, t1 = s0+a[2]*x, s1+a[2]*y, t0+b[2]*x, t1+b[2]*y
-			x, y = int64(u[3]), int64(u[7])
-			s0, s1, t0, t1 = s0+a[3]*x, s1+a[3]*y, t0+b[3]*x, t1+b[3]*y
-			k += 4
-		}
-		split(acc[:3], j, s0)
-		split(acc[:3], j+1, s1)
-		split(acc[3:], j, t0)
-		split(acc[3:], j+1, t1)
+// dot adds the products of three rows with the outputs j to j+3 of a panel.
+func dot(acc *[packRows][Lanes]int32, p *packed, w *[packChunk * Lanes]int8, j int) {
+	var s0, s1, s2, s3 int64
+	v := w[4*j:]
+	for g := range p {
+		a, u := &p[g], (*[16]int8)(v)
+		x := a[0]
+		s0 += x * int64(u[0])
+		s1 += x * int64(u[4])
+		s2 += x * int64(u[8])
+		s3 += x * int64(u[12])
+		x = a[1]
+		s0 += x * int64(u[1])
+		s1 += x * int64(u[5])
+		s2 += x * int64(u[9])
+		s3 += x * int64(u[13])
+		x = a[2]
+		s0 += x * int64(u[2])
+		s1 += x * int64(u[6])
+		s2 += x * int64(u[10])
+		s3 += x * int64(u[14])
+		x = a[3]
+		s0 += x * int64(u[3])
+		s1 += x * int64(u[7])
+		s2 += x * int64(u[11])
+		s3 += x * int64(u[15])
+		v = v[min(4*Lanes, len(v)):]
 	}
-}
-
-func dot3(acc *[6][Lanes]int32, p *packed, w []int8) {
-	for j := range Lanes {
-		var s int64
-		k := 0
-		for v := w; len(v) >= 4*Lanes && k+4 <= packChunk; v = v[4*Lanes:] {
-			u := (*[4]int8)(v[4*j:])
-			a := (*[4]int64)(p[k:])
-			s += a[0]*int64(u[0]) + a[1]*int64(u[1]) + a[2]*int64(u[2]) + a[3]*int64(u[3])
-			k += 4
-		}
-		split(acc[:3], j, s)
-	}
+	split(acc, j, s0)
+	split(acc, j+1, s1)
+	split(acc, j+2, s2)
+	split(acc, j+3, s3)
 }
 
 // finish turns integer sums into floats: the one place that says how.
