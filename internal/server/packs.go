@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/inspect/allow"
+	"sallyport.dev/sallyport/internal/inspect/classify"
 	"sallyport.dev/sallyport/internal/inspect/detect"
 	"sallyport.dev/sallyport/internal/inspect/pack"
 	"sallyport.dev/sallyport/internal/inspect/rules"
@@ -34,11 +36,28 @@ func Packs(cfg *config.Config) (*pack.Store, error) {
 
 // alone is the detector of a pack as it was signed, without what the configuration adds: it is what
 // the pack's examples are tried on.
-func alone(p *pack.Pack) (detect.Detector, error) { return construct(p, config.Rules{}) }
+func alone(p *pack.Pack) (detect.Detector, error) {
+	return construct(p, config.Inspect{FPRBudget: classify.DefaultBudget})
+}
 
 // construct makes the detector of a pack, nil for the built-in one, with what the configuration adds
 // to it and takes from it. It is the one place that knows what a pack's files mean.
-func construct(p *pack.Pack, r config.Rules) (detect.Detector, error) {
+func construct(p *pack.Pack, in config.Inspect) (detect.Detector, error) {
+	e, err := engine(p, in.Rules)
+	if err != nil || p == nil || p.Files.Raw(classify.LexicalFile) == nil {
+		return e, err
+	}
+	o, err := classify.Open(p.Files, false)
+	if err != nil {
+		return nil, err
+	}
+	o.Rules, o.Budget = e, in.FPRBudget
+	o.Version = fmt.Sprintf("%s/%x/%v", e.Version(), p.Digest, in.FPRBudget)
+	return classify.New(o, runtime.GOMAXPROCS(0)), nil
+}
+
+// engine makes the rules tier.
+func engine(p *pack.Pack, r config.Rules) (*rules.Engine, error) {
 	if p == nil && len(r.Files)+len(r.Gitleaks)+len(r.Disable) == 0 {
 		return rules.Default() // loaded and checked once
 	}
@@ -85,8 +104,9 @@ func withRules(cfg *config.Config, p *pack.Pack, det detect.Detector) (c chosen,
 	if p != nil {
 		c.pack, c.digest = p.ID(), p.Digest
 	}
-	if r := cfg.Inspect.Rules; len(r.Files)+len(r.Gitleaks)+len(r.Disable) > 0 {
-		if c.det, err = construct(p, r); err != nil {
+	r := cfg.Inspect.Rules
+	if len(r.Files)+len(r.Gitleaks)+len(r.Disable) > 0 || cfg.Inspect.FPRBudget != classify.DefaultBudget {
+		if c.det, err = construct(p, cfg.Inspect); err != nil {
 			return c, fmt.Errorf("load rules: %w", err)
 		}
 	}

@@ -1,0 +1,204 @@
+// Package classify recognises injection and jailbreaks by meaning and by place. It puts the tiers
+// together: the rules, a lexical model that reads every byte, and an encoder that reads the windows
+// the other two do not clear; each over the text and over every reading somebody could have hidden an
+// attack in. A stacker makes one number of it and a calibration turns that into a false-positive rate,
+// so that an operator sets a budget and not a threshold.
+//
+// It promises that a verdict depends on the text and its channel alone, and that offsets are of the
+// text as it came. Every byte is read by the rules and the lexical tier; the encoder reads at most
+// Options.Windows windows of a text. It reads what a caller, a tool or a document says; the operator's
+// own words and the model's are left to the rules.
+package classify
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/inspect/detect"
+	"sallyport.dev/sallyport/internal/inspect/lexical"
+	"sallyport.dev/sallyport/internal/inspect/token"
+)
+
+// Encoder runs the network on one window: a control token and then the window's own.
+type Encoder interface {
+	// Run returns the logits of benign, injection, jailbreak and plainly harmful request, and per
+	// token the log-odds that it is part of an attack. marks is valid until the next call.
+	Run(ids []int32) (logits [4]float32, marks []float32, err error)
+}
+
+// DefaultBudget is the share of benign texts that may be called attacks.
+const DefaultBudget = 0.005
+
+// Options is what a classifier is made of.
+type Options struct {
+	Rules   detect.Detector
+	Lexical *lexical.Model
+	Vocab   *token.Vocab
+	Encoder func() Encoder // one per worker; nil: no encoder tier
+	Stack   *Stack         // nil: every number is 0, for fitting one
+	// Readings returns what else a text may be read as. nil: the text alone.
+	Readings func(text string) (rs []Reading, cut bool)
+	Budget   float64 // 0: DefaultBudget
+	Windows  int     // that the encoder reads of one text; 0: 8
+	Version  string
+}
+
+// Reading is another way to read a text, with the way back.
+type Reading struct {
+	View   string
+	Text   string
+	Source func(start, end int) (int, int)
+}
+
+// Classifier implements detect.Rater.
+type Classifier struct {
+	o       Options
+	workers chan *worker // as many as may work at once
+}
+
+var _ detect.Rater = (*Classifier)(nil)
+
+// Category and rule names of learned findings.
+const (
+	RuleInjection = "learned-injection"
+	RuleJailbreak = "learned-jailbreak"
+)
+
+// New makes a classifier that works on at most n texts at once.
+func New(o Options, n int) *Classifier {
+	if o.Budget == 0 {
+		o.Budget = DefaultBudget
+	}
+	if o.Windows == 0 {
+		o.Windows = 8
+	}
+	c := &Classifier{o: o, workers: make(chan *worker, n)}
+	for range n {
+		c.workers <- newWorker(&c.o)
+	}
+	return c
+}
+
+// Version implements detect.Detector.
+func (c *Classifier) Version() string { return c.o.Version }
+
+// Lane implements detect.Detector. Streams carry the model's own words, which the rules read.
+func (c *Classifier) Lane(seg *gate.Segment) detect.Lane { return c.o.Rules.Lane(seg) }
+
+// Detect implements detect.Detector.
+func (c *Classifier) Detect(seg *gate.Segment) []gate.Finding {
+	fs, _ := c.Rate(seg)
+	return fs
+}
+
+// Rate implements detect.Rater. The score is 0.5 where the share of benign texts that look as much
+// like an attack is DefaultBudget, and more where it is smaller.
+func (c *Classifier) Rate(seg *gate.Segment) (fs []gate.Finding, score float64) {
+	fs = c.o.Rules.Detect(seg)
+	for _, f := range fs {
+		if f.Category.Attack() {
+			score = max(score, f.Score)
+		}
+	}
+	place, ok := placeOf(seg.Channel)
+	if !ok || len(seg.Text) == 0 {
+		return fs, score
+	}
+	w := c.worker()
+	defer func() { c.workers <- w }()
+	v := w.read(string(seg.Text), place, fs)
+	score = max(score, Score(v.p))
+	if v.p <= c.o.Budget {
+		f := gate.Finding{
+			Category: gate.Injection, Rule: RuleInjection, Channel: seg.Channel, Path: seg.Path,
+			Start: v.start, End: v.end, View: v.view, Score: Score(v.p),
+		}
+		if v.jailbreak {
+			f.Category, f.Rule = gate.Jailbreak, RuleJailbreak
+		}
+		fs = append(slices.Clone(fs), f)
+		slices.SortStableFunc(fs, func(a, b gate.Finding) int {
+			if a.Start != b.Start {
+				return a.Start - b.Start
+			}
+			return a.End - b.End
+		})
+	}
+	return fs, score
+}
+
+// patience is how long a text waits for a worker before the detector counts as failed.
+const patience = 2 * time.Second
+
+// errBusy is a failure of the detector: the failure table says what becomes of the call.
+var errBusy = errors.New("classify: every worker was busy for too long")
+
+func (c *Classifier) worker() *worker {
+	select {
+	case w := <-c.workers:
+		return w
+	default:
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case w := <-c.workers:
+		return w
+	case <-t.C:
+		panic(errBusy) // the caller turns a detector's panic into the failure
+	}
+}
+
+// Weigh returns the evidence about the text as it came and about each of its readings, for fitting
+// a stack.
+func (c *Classifier) Weigh(text string, place Place) []Evidence {
+	w := c.worker()
+	defer func() { c.workers <- w }()
+	rule := func(t string) float64 {
+		return ruleScore(c.o.Rules.Detect(&gate.Segment{Text: []byte(t), Channel: channels[place]}))
+	}
+	es := []Evidence{w.one(text, place, rule(text), false).evidence}
+	if c.o.Readings != nil {
+		rs, _ := c.o.Readings(text)
+		for _, r := range rs {
+			if r.Text != "" {
+				es = append(es, w.one(r.Text, place, rule(r.Text), true).evidence)
+			}
+		}
+	}
+	return es
+}
+
+// Score turns a false-positive rate into a number from 0 to 1 that grows as the rate falls.
+func Score(p float64) float64 {
+	return 1 / (1 + math.Sqrt(p/DefaultBudget))
+}
+
+// Place is where a text stands, as far as the classifier tells places apart.
+type Place uint8
+
+const (
+	User Place = iota
+	Tool
+	Document
+	places
+)
+
+var placeNames = [...]string{"user", "tool", "document"}
+
+func (p Place) String() string { return placeNames[p] }
+
+func placeOf(c gate.Channel) (Place, bool) {
+	switch c {
+	case gate.ChannelUser:
+		return User, true
+	case gate.ChannelTool:
+		return Tool, true
+	case gate.ChannelDocument:
+		return Document, true
+	}
+	return 0, false
+}

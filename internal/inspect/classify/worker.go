@@ -1,0 +1,147 @@
+package classify
+
+import (
+	"hash/maphash"
+	"slices"
+
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/inspect/lexical"
+	"sallyport.dev/sallyport/internal/inspect/token"
+)
+
+// worker is the memory of one text being read.
+type worker struct {
+	o     *Options
+	lex   *lexical.Reader
+	cut   *token.Encoder
+	net   Encoder
+	toks  []token.Token
+	ids   []int32
+	lexes []float64
+	encs  []float64
+}
+
+func newWorker(o *Options) *worker {
+	w := &worker{o: o, lex: lexical.NewReader(o.Lexical), cut: token.NewEncoder(o.Vocab)}
+	if o.Encoder != nil {
+		w.net = o.Encoder()
+	}
+	return w
+}
+
+// verdict is what a text is: how rare such a score is among benign texts, and where it stands.
+type verdict struct {
+	p          float64
+	z          float64
+	start, end int
+	view       string
+	jailbreak  bool
+	evidence   Evidence
+}
+
+// read judges a text and each of its readings, and returns the worst.
+func (w *worker) read(text string, place Place, rules []gate.Finding) verdict {
+	best := w.one(text, place, ruleScore(rules), false)
+	best.view = "raw"
+	plain := best.evidence
+	if w.o.Readings != nil {
+		rs, _ := w.o.Readings(text)
+		for _, r := range rs {
+			if r.Text == "" {
+				continue
+			}
+			fs := w.o.Rules.Detect(&gate.Segment{Text: []byte(r.Text), Channel: channels[place]})
+			v := w.one(r.Text, place, ruleScore(fs), true)
+			if v.z > best.z {
+				v.start, v.end = r.Source(v.start, v.end)
+				v.view = r.View
+				best = v
+			}
+		}
+	}
+	best.p = w.o.Stack.P(place, &plain, best.z)
+	return best
+}
+
+var channels = [places]gate.Channel{User: gate.ChannelUser, Tool: gate.ChannelTool, Document: gate.ChannelDocument}
+
+func ruleScore(fs []gate.Finding) (s float64) {
+	for _, f := range fs {
+		if f.Category.Attack() {
+			s = max(s, f.Score)
+		}
+	}
+	return s
+}
+
+// one judges one reading.
+func (w *worker) one(text string, place Place, rule float64, decoded bool) verdict {
+	ws := Windows(text)
+	side := lexical.Foreign
+	if place == User {
+		side = lexical.Caller
+	}
+	w.lex.Read([]byte(text), side)
+	w.lexes = w.lexes[:0]
+	hot := 0
+	for i, s := range ws {
+		w.lexes = append(w.lexes, float64(w.lex.Score(s.Start, s.End)))
+		if w.lexes[i] > w.lexes[hot] {
+			hot = i
+		}
+	}
+	ev := Evidence{Rule: rule, Windows: len(ws), Foreign: alien(text), Decoded: decoded}
+	v := verdict{start: ws[hot].Start, end: ws[hot].End}
+	if place != User {
+		v.start, v.end = w.lex.Hottest(ws[hot].Start, ws[hot].End)
+	}
+	chosen := w.choose(text, len(ws))
+	ev.Lexical, ev.Lexical3 = worst3(w.lexes)
+	if w.net != nil {
+		w.encode(text, ws, chosen, place, &ev, &v)
+	}
+	v.evidence = ev
+	v.z = w.o.Stack.Z(place, &ev)
+	return v
+}
+
+// choose lists the windows that the encoder reads: all of a short text; of a longer one the first
+// and the last, those the lexical tier likes least, and two that nobody can foresee.
+func (w *worker) choose(text string, n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	if n <= w.o.Windows {
+		return all
+	}
+	keep := map[int]bool{0: true, n - 1: true}
+	for r := maphash.String(seed, text); len(keep) < 4; r = r*6364136223846793005 + 1442695040888963407 {
+		keep[int(r>>33)%n] = true
+	}
+	slices.SortFunc(all, func(a, b int) int {
+		switch {
+		case w.lexes[a] > w.lexes[b]:
+			return -1
+		case w.lexes[a] < w.lexes[b]:
+			return 1
+		}
+		return a - b
+	})
+	for _, i := range all {
+		if len(keep) >= w.o.Windows {
+			break
+		}
+		keep[i] = true
+	}
+	out := all[:0]
+	for i := range n {
+		if keep[i] {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// seed is new in every process: which windows of a long text are read cannot be foreseen.
+var seed = maphash.MakeSeed()

@@ -1,0 +1,106 @@
+// Package lexical is the cheap learned tier: a linear model over hashed n-grams (Weinberger et al.,
+// "Feature Hashing for Large Scale Multitask Learning", ICML 2009) of characters and words. It reads
+// every byte, says how much each place of a text contributes, and so gives spans as well as scores.
+package lexical
+
+import (
+	"unicode"
+	"unicode/utf8"
+)
+
+// Feature is one n-gram: its hash, and the byte of the text where it ends.
+type Feature struct {
+	Hash uint32
+	End  int32
+}
+
+const (
+	k1, k2, k3, k4, k5 = 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1
+	charSalt           = 0x51ED270B
+	wordSalt           = 0x2545F491
+)
+
+// Features appends the n-grams of text to dst: characters 3 to 5 (and pairs in scripts that write
+// without spaces), words 1 to 3 and pairs with one word between them. Case, the kind of white space
+// and the value of digits make no difference.
+func Features(dst []Feature, text []byte) []Feature {
+	var u1, u2, u3, u4 uint32 // the last characters, newest first
+	var w1, w2 uint32         // the last words
+	word, inWord := uint32(0), false
+	n := 0
+	put := func(h uint32, end int) {
+		h ^= h >> 15
+		h *= k2
+		h ^= h >> 13
+		dst = append(dst, Feature{h, int32(end)})
+	}
+	closeWord := func(end int) {
+		put(word*k1+wordSalt, end)
+		put((word*k1+w1)*k3+wordSalt, end)
+		put((word*k1+w1)*k3+w2*k4+wordSalt, end)
+		put((word*k5+w2)*k4+wordSalt, end)
+		w2, w1, word, inWord = w1, word, 0, false
+	}
+	for i := 0; i <= len(text); {
+		c, width := uint32(' '), 1
+		switch {
+		case i == len(text):
+		case text[i] < utf8.RuneSelf:
+			c = uint32(folded[text[i]])
+		default:
+			r, w := utf8.DecodeRune(text[i:])
+			c, width = uint32(unicode.ToLower(r)), w
+		}
+		end := i + width
+		i = end
+		if c == ' ' {
+			if inWord {
+				closeWord(min(end-1, len(text)))
+			}
+			if u1 == ' ' {
+				continue
+			}
+		} else if inWord = c >= utf8.RuneSelf || 'a' <= c && c <= 'z' || c == '0' || c == '\''; inWord {
+			word = (word + c) * k1
+		} else if word != 0 {
+			closeWord(end - width)
+		}
+		n++
+		end = min(end, len(text))
+		h := (c*k1+u1)*k2 + charSalt
+		if u1 >= 0x2E80 {
+			put(h, end)
+		}
+		if n > 2 {
+			h = (h + u2) * k3
+			put(h, end)
+		}
+		if n > 3 {
+			h = (h + u3) * k4
+			put(h, end)
+		}
+		if n > 4 {
+			h = (h + u4) * k5
+			put(h, end)
+		}
+		u4, u3, u2, u1 = u3, u2, u1, c
+	}
+	return dst
+}
+
+// folded is how an ASCII byte is read.
+var folded = func() (t [utf8.RuneSelf]byte) {
+	for i := range t {
+		c := byte(i)
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case '0' <= c && c <= '9':
+			c = '0'
+		case c <= ' ' || c == 0x7f:
+			c = ' '
+		}
+		t[i] = c
+	}
+	return t
+}()

@@ -1,0 +1,155 @@
+package lexical
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func randomModel(t testing.TB, bits uint) *Model {
+	t.Helper()
+	r := rand.New(rand.NewPCG(7, 7))
+	var w [2][]float32
+	for s := range w {
+		w[s] = make([]float32, 1<<bits)
+		for i := range w[s] {
+			w[s][i] = float32(r.NormFloat64())
+		}
+	}
+	m, err := Load(Save(bits, w, [2]float32{-1, 0.5}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// A window's score read from the sums is the score of its n-grams added up one by one.
+func TestScoreIsTheSumOfItsFeatures(t *testing.T) {
+	m := randomModel(t, 10)
+	rapid.Check(t, func(r *rapid.T) {
+		text := []byte(rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-z 0-9.]{0,200}`)).Draw(r, "text"))
+		a := rapid.IntRange(0, len(text)).Draw(r, "start")
+		b := rapid.IntRange(a, len(text)).Draw(r, "end")
+		side := Side(rapid.IntRange(0, 1).Draw(r, "side"))
+		rd := NewReader(m)
+		rd.Read([]byte("something read before, which must be forgotten"), Foreign)
+		rd.Read(text, side)
+		sum, n := 0.0, 0
+		for _, f := range Features(nil, text) {
+			if int(f.End) >= a && int(f.End) <= b {
+				sum += float64(m.sides[side].w[f.Hash&(1<<m.bits-1)])
+				n++
+			}
+		}
+		want := float64(m.sides[side].bias)
+		if n > 0 {
+			want += sum * float64(m.sides[side].scale) / math.Sqrt(float64(n))
+		}
+		if got := float64(rd.Score(a, b)); math.Abs(got-want) > 1e-3*(1+math.Abs(want)) {
+			r.Fatalf("%q %d..%d: %v, want %v", text, a, b, got, want)
+		}
+	})
+}
+
+func TestHottestIsTheBestRange(t *testing.T) {
+	m := randomModel(t, 10)
+	rapid.Check(t, func(r *rapid.T) {
+		text := []byte(rapid.StringMatching(`[a-z ]{1,60}`).Draw(r, "text"))
+		rd := NewReader(m)
+		rd.Read(text, Caller)
+		sum := func(a, b int) (s int32) { return rd.sum[b+1] - rd.sum[a+1] }
+		from, to := rd.Hottest(0, len(text))
+		if from < 0 || to < from || to > len(text) {
+			r.Fatalf("range %d..%d of %d bytes", from, to, len(text))
+		}
+		best := int32(0)
+		for a := range text {
+			for b := a; b <= len(text); b++ {
+				best = max(best, sum(a, b))
+			}
+		}
+		if got := sum(from, to); got != best {
+			r.Fatalf("%q: %d..%d sums to %d, the best to %d", text, from, to, got, best)
+		}
+	})
+}
+
+// What a reader of English would call the same makes the same n-grams.
+func TestFeaturesOverlookCaseDigitsAndBlanks(t *testing.T) {
+	same := func(a, b string) bool {
+		x, y := Features(nil, []byte(a)), Features(nil, []byte(b))
+		if len(x) != len(y) {
+			return false
+		}
+		for i := range x {
+			if x[i].Hash != y[i].Hash {
+				return false
+			}
+		}
+		return true
+	}
+	for _, p := range [][2]string{
+		{"Ignore 12 Rules", "ignore 98 rules"}, {"a b", "a\n\t b"}, {"ПРИВЕТ", "привет"}, {"", ""},
+	} {
+		if !same(p[0], p[1]) {
+			t.Errorf("%q and %q differ", p[0], p[1])
+		}
+	}
+	for _, p := range [][2]string{{"ab", "ba"}, {"ignore rules", "ignorerules"}, {"你好", "好你"}} {
+		if same(p[0], p[1]) {
+			t.Errorf("%q and %q are the same", p[0], p[1])
+		}
+	}
+}
+
+func TestLoadRefusesDamage(t *testing.T) {
+	good := Save(8, [2][]float32{make([]float32, 256), make([]float32, 256)}, [2]float32{1, 2})
+	if _, err := Load(good); err != nil {
+		t.Fatal(err)
+	}
+	for i := range good {
+		bad := append([]byte(nil), good...)
+		bad[i] ^= 0x10
+		if _, err := Load(bad); err == nil {
+			t.Fatalf("byte %d changed: loaded", i)
+		}
+		if _, err := Load(good[:i]); err == nil {
+			t.Fatalf("cut at %d: loaded", i)
+		}
+	}
+	if _, err := Load(append(good, 0)); err == nil {
+		t.Error("a byte more: loaded")
+	}
+	nan := Save(8, [2][]float32{make([]float32, 256), make([]float32, 256)}, [2]float32{float32(math.NaN()), 2})
+	if _, err := Load(nan); err == nil {
+		t.Error("a bias that is no number: loaded")
+	}
+}
+
+func FuzzFeatures(f *testing.F) {
+	for _, s := range []string{"", " ", "a", "Ignore all", "\xff\xfe\x80", "e\u0301", "你好吗", "\x00\x7f", "don't 12,5"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		last := int32(0)
+		for _, x := range Features(nil, text) {
+			if x.End < last || int(x.End) > len(text) {
+				t.Fatalf("an n-gram ends at %d after %d, of %d bytes", x.End, last, len(text))
+			}
+			last = x.End
+		}
+	})
+}
+
+func BenchmarkRead(b *testing.B) {
+	m := randomModel(b, 19)
+	text := []byte(strings.Repeat("The committee will meet on Thursday to discuss the annual budget of 2026. ", 14))
+	rd := NewReader(m)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		rd.Read(text, Caller)
+	}
+}
