@@ -1,0 +1,146 @@
+// Command lexical trains the weights of internal/inspect/lexical: logistic regression by AdaGrad over
+// rows of JSONL, a row being judged by its worst window. Seeded; the same rows give the same weights.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+
+	"sallyport.dev/sallyport/internal/inspect/classify"
+	"sallyport.dev/sallyport/internal/inspect/lexical"
+	"sallyport.dev/sallyport/model/rows"
+)
+
+type sample struct {
+	windows [][]uint32
+	y       float32
+	weight  float32
+	side    lexical.Side
+	both    bool // a user's attack is one in a document too
+}
+
+func main() {
+	bits := flag.Uint("bits", 19, "log2 of the size of a table")
+	epochs := flag.Int("epochs", 6, "passes")
+	rate := flag.Float64("rate", 0.1, "learning rate")
+	l2 := flag.Float64("l2", 1e-6, "decay")
+	capRows := flag.Int("cap", 1200, "rows of a source and label that count in full")
+	shippable := flag.Bool("shippable", false, "only rows whose licence may shape shipped weights")
+	out := flag.String("out", "", "file of weights")
+	seed := flag.Uint64("seed", 1, "seed")
+	without := flag.String("without", "", "sources left out, with commas")
+	flag.Parse()
+	left := strings.Split(*without, ",")
+	mask := uint32(1)<<*bits - 1
+	var samples []sample
+	count := map[string]int{}
+	var keys []string
+	for _, name := range flag.Args() {
+		err := rows.Each(name, func(r *rows.Row) error {
+			attack, counts := r.Attack()
+			if !counts || r.Channel == "system" || r.Held() || *shippable && !r.Shippable() || slices.Contains(left, r.Source) {
+				return nil
+			}
+			s := sample{side: lexical.Foreign}
+			if attack {
+				s.y = 1
+			}
+			if r.Channel == "user" {
+				s.side, s.both = lexical.Caller, s.y == 1
+			}
+			ws := classify.Windows(r.Text)
+			if len(ws) > 6 {
+				ws = append(ws[:4:4], ws[len(ws)-2:]...)
+			}
+			for _, w := range ws {
+				var hs []uint32
+				for _, f := range lexical.Features(nil, []byte(r.Text[w.Start:w.End])) {
+					hs = append(hs, f.Hash&mask)
+				}
+				s.windows = append(s.windows, hs)
+			}
+			k := fmt.Sprint(r.Source, s.y, s.side)
+			count[k]++
+			keys = append(keys, k)
+			samples = append(samples, s)
+			return nil
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	for i := range samples {
+		if n := count[keys[i]]; n > *capRows {
+			samples[i].weight = float32(math.Sqrt(float64(*capRows) / float64(n)))
+		} else {
+			samples[i].weight = 1
+		}
+	}
+	var weights [2][]float32
+	var bias [2]float32
+	for side := range weights {
+		weights[side], bias[side] = train(samples, lexical.Side(side), 1<<*bits, *epochs, float32(*rate), float32(*l2), *seed)
+	}
+	if err := os.WriteFile(*out, lexical.Save(*bits, weights, bias), 0o644); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func train(samples []sample, side lexical.Side, size, epochs int, rate, l2 float32, seed uint64) ([]float32, float32) {
+	var at []int
+	for i, s := range samples {
+		if s.side == side || s.both {
+			at = append(at, i)
+		}
+	}
+	w, g := make([]float32, size), make([]float32, size)
+	var b, gb float32
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	for e := range epochs {
+		rnd.Shuffle(len(at), func(i, j int) { at[i], at[j] = at[j], at[i] })
+		var loss float64
+		for _, i := range at {
+			s := &samples[i]
+			var top float32 = -1e9
+			var x []uint32
+			for _, win := range s.windows {
+				var z float32
+				for _, h := range win {
+					z += w[h]
+				}
+				if n := len(win); n > 0 {
+					z /= float32(math.Sqrt(float64(n)))
+				}
+				if z > top {
+					top, x = z, win
+				}
+			}
+			if len(x) == 0 {
+				continue
+			}
+			y := s.y*0.98 + 0.01
+			p := float32(1 / (1 + math.Exp(-float64(top+b))))
+			loss -= float64(s.weight) * (float64(y)*math.Log(float64(p)+1e-9) + float64(1-y)*math.Log(float64(1-p)+1e-9))
+			d := (p - y) * s.weight
+			if side == lexical.Foreign && s.both {
+				d *= 0.5
+			}
+			gb += d * d
+			b -= rate * d / float32(math.Sqrt(float64(gb)+1e-6))
+			d /= float32(math.Sqrt(float64(len(x))))
+			for _, h := range x {
+				k := d + l2*w[h]
+				g[h] += k * k
+				w[h] -= rate * k / (float32(math.Sqrt(float64(g[h]))) + 1e-4)
+			}
+		}
+		fmt.Fprintf(os.Stderr, "side %d pass %d: %d rows, loss %.4f\n", side, e, len(at), loss/float64(len(at)))
+	}
+	return w, b
+}
