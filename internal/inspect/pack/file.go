@@ -36,7 +36,7 @@ func Open(raw []byte, t *Trust) (*Pack, error) {
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxBytes)
 	}
 	rest, ok := bytes.CutPrefix(raw, []byte(magic))
-	digits, rest, ok2 := bytes.Cut(rest[:min(len(rest), 8)], []byte("\n"))
+	digits, _, ok2 := bytes.Cut(rest[:min(len(rest), 8)], []byte("\n"))
 	n, err := strconv.Atoi(string(digits))
 	if !ok || !ok2 || err != nil || strconv.Itoa(n) != string(digits) || n <= 0 || n > maxManifest {
 		return nil, fmt.Errorf("%w: it does not begin as a pack", ErrDamaged)

@@ -32,8 +32,6 @@ type folder struct {
 	word  []letter
 	latin bool // the last word was, or was read as, Latin
 	heavy int  // words since one whose marks were dropped; they are dropped nearby too
-	open  int  // index after the last edit
-	last  script
 }
 
 // fold undoes what hides the letters of words: characters that show nothing, letters of other
