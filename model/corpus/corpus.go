@@ -5,7 +5,7 @@
 // is who is asked to do what.
 //
 // Texts come from grammars (data/): carriers, payload families and innocent families, each in its own
-// words, in 21 languages. Carriers and families have names, so that whole ones can be held out.
+// words, in English and others. Carriers and families have names, so that whole ones can be held out.
 package corpus
 
 import (
@@ -82,7 +82,20 @@ func loadLangs() map[string]*grammar {
 	read("data/lang", func(name, src string) error {
 		g := newGrammar()
 		out[strings.TrimSuffix(name, ".txt")] = g
-		return g.add(name, src)
+		if err := g.add(name, src); err != nil {
+			return err
+		}
+		// Every kind of sentence that an English carrier asks for is one of the language's own.
+		for _, r := range named(base, "s.") {
+			if _, own := g.rules[r]; !own {
+				g.rules[r] = []node{{kind: reference, text: "s.any"}}
+			}
+		}
+		frame, err := files.ReadFile("data/shared/frame.txt")
+		if err != nil {
+			return err
+		}
+		return g.add("frame.txt", string(frame))
 	})
 	return out
 }
