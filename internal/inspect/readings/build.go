@@ -8,17 +8,16 @@ const around = 160
 
 // builder makes one reading: the changed places of a text with what stands around them.
 type builder struct {
-	view     string
-	text     string // what is read
-	out      []byte
-	segs     []seg
-	pos      int // text is in out up to here, or left out
-	edits    int
-	limit    int
-	full     bool // the limit was met; nothing is added any more
-	unsorted bool
-	always   bool // is a reading even if it stands in the text as it is
-	bare     bool // without what stands around
+	view   string
+	text   string // what is read
+	out    []byte
+	segs   []seg
+	pos    int // text is in out up to here, or left out
+	edits  int
+	limit  int
+	full   bool // the limit was met; nothing is added any more
+	always bool // is a reading even if it stands in the text as it is
+	bare   bool // without what stands around
 }
 
 func (l *lattice) builder(view string) *builder {
@@ -38,9 +37,7 @@ func (b *builder) raw(p string, s, e int, h how) {
 	if len(p) == 0 || !b.room(len(p)) {
 		return
 	}
-	if k := len(b.segs) - 1; k >= 0 && int(b.segs[k].s) > s {
-		b.unsorted = true
-	} else if k >= 0 && h == copied && b.segs[k].how == copied && int(b.segs[k].e) == s {
+	if k := len(b.segs) - 1; k >= 0 && h == copied && b.segs[k].how == copied && int(b.segs[k].e) == s {
 		b.segs[k].e = int32(e)
 		b.out = append(b.out, p...)
 		return

@@ -78,6 +78,16 @@ func (r *Reading) source(start, end int) (int, int) {
 	return s, e
 }
 
+// inOrder says that both ends of the sources never go back.
+func inOrder(segs []seg) bool {
+	for i := 1; i < len(segs); i++ {
+		if segs[i].s < segs[i-1].s || segs[i].e < segs[i-1].e {
+			return false
+		}
+	}
+	return true
+}
+
 // part is the source of what segment i has of start..end.
 func (r *Reading) part(i, start, end int) (int, int) {
 	g := r.segs[i]
@@ -245,7 +255,7 @@ func (l *lattice) add(b *builder) {
 	}
 	l.seen[key] = struct{}{}
 	view := b.view
-	r := &Reading{Text: text, segs: b.segs, sorted: !b.unsorted, size: len(l.text), depth: l.at.depth + 1}
+	r := &Reading{Text: text, segs: b.segs, sorted: inOrder(b.segs), size: len(l.text), depth: l.at.depth + 1}
 	if l.at.depth > 0 {
 		view = l.at.View + ">" + view
 		r.of = l.at
