@@ -22,7 +22,7 @@ type Reading struct {
 	Text string
 
 	segs   []seg
-	sorted bool // the segments stand in the order of their sources
+	sorted bool // the segments stand in the order of their sources, which do not overlap
 	size   int  // of what it was made from
 	of     *Reading
 	depth  int
@@ -45,45 +45,68 @@ const (
 )
 
 // Source gives the smallest range of bytes of the original that bytes start..end (half-open) of the
-// reading came from. Ranges outside the text are clipped; an empty one gives an empty range.
+// reading came from. Ranges outside the text are clipped. A range that is empty, or in which nothing
+// came from the original (a blank put between two pieces), gives an empty range somewhere near.
 func (r *Reading) Source(start, end int) (origStart, origEnd int) {
 	start = max(0, min(start, len(r.Text)))
 	end = max(start, min(end, len(r.Text)))
+	return r.trace(start, end)
+}
+
+// trace follows a range through all readings it was made from.
+func (r *Reading) trace(start, end int) (int, int) {
 	s, e := r.source(start, end)
 	if r.of != nil {
-		return r.of.Source(s, e)
+		return r.of.trace(s, e)
 	}
 	return s, e
 }
 
+// source is the range in the text that this reading was made from: that of all segments but those
+// which came from nothing.
 func (r *Reading) source(start, end int) (int, int) {
 	if len(r.segs) == 0 {
 		return 0, r.size
 	}
 	i := sort.Search(len(r.segs), func(i int) bool { return int(r.segs[i].out) > start }) - 1
+	at, _ := r.part(max(i, 0), start, start)
 	if start == end {
-		s, _ := r.part(max(i, 0), start, start)
-		return s, s
+		return at, at
+	}
+	k := sort.Search(len(r.segs), func(i int) bool { return int(r.segs[i].out) >= end }) - 1
+	for i < k && r.segs[i].s == r.segs[i].e {
+		i++
+	}
+	for k > i && r.segs[k].s == r.segs[k].e {
+		k--
 	}
 	s, e := r.part(i, start, end)
-	if r.sorted { // the last segment ends last
-		k := sort.Search(len(r.segs), func(i int) bool { return int(r.segs[i].out) >= end }) - 1
-		_, last := r.part(k, start, end)
-		return s, max(e, last)
+	if s == e {
+		return at, at
 	}
-	for i++; i < len(r.segs) && int(r.segs[i].out) < end; i++ {
-		ns, ne := r.part(i, start, end)
-		s, e = min(s, ns), max(e, ne)
+	if r.sorted { // the last segment ends last
+		_, e = r.part(k, start, end)
+		return s, e
+	}
+	for i++; i <= k; i++ {
+		if ns, ne := r.part(i, start, end); ns < ne {
+			s, e = min(s, ns), max(e, ne)
+		}
 	}
 	return s, e
 }
 
-// inOrder says that both ends of the sources never go back.
+// inOrder says that no source begins before the one before it ends, segments from nothing aside.
 func inOrder(segs []seg) bool {
-	for i := 1; i < len(segs); i++ {
-		if segs[i].s < segs[i-1].s || segs[i].e < segs[i-1].e {
+	last := int32(0)
+	for _, g := range segs {
+		if g.s == g.e {
+			continue
+		}
+		if g.s < last {
 			return false
 		}
+		last = g.e
 	}
 	return true
 }

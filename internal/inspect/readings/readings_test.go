@@ -165,7 +165,7 @@ func check(t interface{ Fatalf(string, ...any) }, text string, list []Reading) {
 				if os < 0 || oe < os || oe > len(text) {
 					t.Fatalf("%q: %s: %d..%d is %d..%d", text, r.View, s, e, os, oe)
 				}
-				if oe > os { // a wider range never has a narrower source; what was put in between has none
+				if oe > os { // a wider range never has a narrower source; what came from nothing has none
 					ws, we := r.Source(max(0, s-3), min(n, e+3))
 					if ws > os || we < oe {
 						t.Fatalf("%q: %s: %d..%d is %d..%d, wider %d..%d", text, r.View, s, e, os, oe, ws, we)
