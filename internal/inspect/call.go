@@ -6,6 +6,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/inspect/finding"
+	"sallyport.dev/sallyport/internal/inspect/turns"
 	"sallyport.dev/sallyport/internal/wire"
 )
 
@@ -43,14 +44,15 @@ func (c *call) decide(r *gate.Reading, body []byte, again reread) (out []byte, d
 			out, d, err = nil, gate.Decision{}, recovered(p)
 		}
 	}()
-	fs, err := c.reader.Read(r.Segments)
+	segs := c.segments(r)
+	fs, err := c.reader.Read(segs)
 	if err != nil {
 		return nil, d, err
 	}
 	for i := range fs {
 		finding.Keep(c.x.Record, fs[i])
 	}
-	out, d, err = c.act(r, fs, body, again)
+	out, d, err = c.act(segs, fs, body, again)
 	if err != nil {
 		return nil, gate.Decision{}, err
 	}
@@ -74,9 +76,17 @@ func (c *call) decide(r *gate.Reading, body []byte, again reread) (out []byte, d
 	return out, d, nil
 }
 
+// segments is what is read of a body: its texts and, of a request, the conversation as a whole.
+func (c *call) segments(r *gate.Reading) []gate.Segment {
+	if c.reader.Direction != gate.Request {
+		return r.Segments
+	}
+	return turns.Join(r.Segments)
+}
+
 // act does what the worst finding asks for.
-func (c *call) act(r *gate.Reading, fs []gate.Finding, body []byte, again reread) ([]byte, gate.Decision, error) {
-	segs, first := r.Segments, finding.Worst(fs)
+func (c *call) act(segs []gate.Segment, fs []gate.Finding, body []byte, again reread) ([]byte, gate.Decision, error) {
+	first := finding.Worst(fs)
 	for range maxRounds {
 		w := finding.Worst(fs)
 		switch {
@@ -102,7 +112,7 @@ func (c *call) act(r *gate.Reading, fs []gate.Finding, body []byte, again reread
 		if err != nil || len(next.Segments) == 0 {
 			return nil, c.deny(w, "the changed body cannot be read"), nil
 		}
-		segs = next.Segments
+		segs = c.segments(next)
 		if fs, err = c.reader.Read(segs); err != nil {
 			return nil, gate.Decision{}, err
 		}
