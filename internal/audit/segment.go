@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -87,11 +88,20 @@ func appendSegment(b []byte, origin string, t *tree, open []OpenCall) []byte {
 // lines reads a segment line by line. Lines of any length up to maxLine are read; the slice is
 // valid until the next call.
 type lines struct {
-	r   io.ReaderAt
-	off int64 // of the next line
-	buf []byte
-	pos int // start of the next line in buf
+	r     io.ReaderAt
+	off   int64 // of the next line
+	buf   []byte
+	pos   int // start of the next line in buf
+	tries int // how often the next line was read anew
 }
+
+// A line that is being written may be seen with the zeros of the room taken in advance still in it:
+// a read beside a write is not atomic, page by page. No record holds a zero, so such a line is read
+// anew; one that stays so was not written like that by us, and its hash will say so.
+const (
+	rereads     = 50
+	rereadAfter = time.Millisecond
+)
 
 func newLines(r io.ReaderAt, off int64) *lines { return &lines{r: r, off: off} }
 
@@ -104,6 +114,16 @@ func (l *lines) next() ([]byte, error) {
 	for {
 		if i := bytes.IndexByte(l.buf[l.pos+searched:], '\n'); i >= 0 {
 			line := l.buf[l.pos : l.pos+searched+i]
+			if l.tries < rereads && bytes.IndexByte(line, 0) >= 0 {
+				l.tries++
+				time.Sleep(rereadAfter)
+				l.buf, l.pos, searched = l.buf[:0], 0, 0
+				if err := l.fill(); err != nil && err != io.EOF {
+					return nil, err
+				}
+				continue
+			}
+			l.tries = 0
 			l.pos += len(line) + 1
 			l.off += int64(len(line)) + 1
 			return line, nil
