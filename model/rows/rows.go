@@ -24,8 +24,9 @@ type Row struct {
 	Family  string `json:"family"`
 	Licence string `json:"lic"`
 	DevKind string `json:"dev_kind"`
-	Span    []int  `json:"span"` // bytes of the attack within the text, where known
-	Pair    string `json:"pair"` // rows that share it are the same text with and without an attack
+	Carrier string `json:"carrier"` // of model/corpus: the kind of tool result or document
+	Span    []int  `json:"span"`    // bytes of the attack within the text, where known
+	Pair    string `json:"pair"`    // rows that share it are the same text with and without an attack
 }
 
 // Attack says whether the row is a positive, and whether it counts at all: a plain harmful request

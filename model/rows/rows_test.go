@@ -60,3 +60,24 @@ func TestHeld(t *testing.T) {
 		t.Errorf("%d of 12000 held back", held)
 	}
 }
+
+// A withheld carrier or family keeps a row from training; only what is new in both is measured.
+func TestWithheld(t *testing.T) {
+	for _, c := range []struct {
+		carrier, family string
+		any, both       bool
+	}{
+		{"", "atk.polite", false, false},
+		{"readme", "atk.override", false, false},
+		{"readme", "atk.polite", true, false},
+		{"wiki", "atk.override", true, false},
+		{"wiki", "atk.polite", true, true},
+		{"wiki", "neg.none", true, true},
+		{"readme", "neg.none", false, false},
+	} {
+		r := Row{Carrier: c.carrier, Family: c.family}
+		if any, both := r.Withheld(); any != c.any || both != c.both {
+			t.Errorf("%s, %s: %v %v", c.carrier, c.family, any, both)
+		}
+	}
+}

@@ -44,7 +44,7 @@ func main() {
 	for _, name := range flag.Args() {
 		err := rows.Each(name, func(r *rows.Row) error {
 			attack, counts := r.Attack()
-			if !counts || r.Channel == "system" || r.Held() || *shippable && !r.Shippable() || slices.Contains(left, r.Source) {
+			if kept, _ := r.Withheld(); kept || !counts || r.Channel == "system" || r.Held() || *shippable && !r.Shippable() || slices.Contains(left, r.Source) {
 				return nil
 			}
 			s := sample{side: lexical.Foreign}

@@ -53,7 +53,8 @@ func main() {
 	to := json.NewEncoder(w)
 	for _, name := range flag.Args() {
 		err := rows.Each(name, func(r *rows.Row) error {
-			if *shippable && !r.Shippable() || r.Channel == "system" || *held != r.Held() && !*all || strings.TrimSpace(r.Text) == "" {
+			kept, _ := r.Withheld()
+			if *shippable && !r.Shippable() || r.Channel == "system" || !*all && (kept || *held != r.Held()) || strings.TrimSpace(r.Text) == "" {
 				return nil
 			}
 			o := out{r.ID, r.Label, r.Channel, r.Lang, r.Source, r.Family, r.Licence, r.DevKind, nil, nil}

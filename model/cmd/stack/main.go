@@ -64,7 +64,7 @@ func main() {
 		err := rows.Each(name, func(r *rows.Row) error {
 			attack, counts := r.Attack()
 			p, ok := places[r.Channel]
-			if !counts || !ok || !r.Held() || !r.Shippable() || strings.TrimSpace(r.Text) == "" {
+			if kept, _ := r.Withheld(); kept || !counts || !ok || !r.Held() || !r.Shippable() || strings.TrimSpace(r.Text) == "" {
 				return nil
 			}
 			s := &sample{attack: attack, weight: 1, key: r.Source}
