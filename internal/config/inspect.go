@@ -23,8 +23,10 @@ type Inspect struct {
 	CacheBytes Size  `yaml:"cache_bytes"`
 	Rules      Rules `yaml:"rules"`
 	Packs      Packs `yaml:"packs"`
-	// FPRBudget is the share of benign texts that a pack's learned detector may call attacks, 0.001
-	// to 0.05. The built-in pack has rules only, and it changes nothing about rules.
+	// Learned says whether the learned tiers read too. Without them the rules decide alone.
+	Learned bool `yaml:"learned"`
+	// FPRBudget is the share of benign texts that the learned tiers may call attacks, 0.001 to 0.05.
+	// It changes nothing about rules.
 	FPRBudget float64 `yaml:"fpr_budget"`
 }
 
@@ -79,6 +81,7 @@ func defaultInspect() Inspect {
 		Stream:     HoldBack{HoldTime: 5 * time.Second, HoldBytes: 256 << 10},
 		CacheBytes: 8 << 20,
 		Packs:      Packs{OnInvalid: PackRefuse},
+		Learned:    true,
 		FPRBudget:  0.005,
 	}
 }

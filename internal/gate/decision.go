@@ -31,13 +31,50 @@ const (
 	Jailbreak        Category = "jailbreak"         // OWASP LLM01, ATLAS AML.T0054
 	PromptExtraction Category = "prompt_extraction" // OWASP LLM07, ATLAS AML.T0056
 	Secret           Category = "secret"            // OWASP LLM02, ATLAS AML.T0057
+	// Unread is said of a text that a part of the detector could not read; what the others found
+	// stands beside it.
+	Unread Category = "uninspected"
 )
 
 // Categories lists the categories that this release can find.
-func Categories() []Category { return []Category{Injection, Jailbreak, PromptExtraction, Secret} }
+func Categories() []Category {
+	return []Category{Injection, Jailbreak, PromptExtraction, Secret, Unread}
+}
 
 // Attack says whether a finding of this category is an attack on the model, as opposed to a leak.
 func (c Category) Attack() bool { return c == Injection || c == Jailbreak || c == PromptExtraction }
+
+// OWASP is the entry of the OWASP Top 10 for LLM Applications (2025) that a finding of this category
+// is an instance of, and ATLAS the technique of MITRE ATLAS; both empty where there is none.
+func (c Category) OWASP() string {
+	switch c {
+	case Injection, Jailbreak:
+		return "LLM01:2025"
+	case PromptExtraction:
+		return "LLM07:2025"
+	case Secret:
+		return "LLM02:2025"
+	}
+	return ""
+}
+
+// ATLAS: see OWASP. An injection by somebody else's words is the indirect one.
+func (c Category) ATLAS(ch Channel) string {
+	switch c {
+	case Injection:
+		if ch == ChannelTool || ch == ChannelDocument {
+			return "AML.T0051.001"
+		}
+		return "AML.T0051.000"
+	case Jailbreak:
+		return "AML.T0054"
+	case PromptExtraction:
+		return "AML.T0056"
+	case Secret:
+		return "AML.T0057"
+	}
+	return ""
+}
 
 // Finding is one thing found in one text. It never holds the text itself.
 type Finding struct {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
@@ -214,10 +215,15 @@ func (in *Inspector) find(seg *gate.Segment) []gate.Finding {
 		for i := range fs {
 			fs[i].Path = "" // may be long, and differs from call to call
 		}
-		in.cache.put(k, fs)
+		if !slices.ContainsFunc(fs, unread) {
+			in.cache.put(k, fs)
+		}
 	}
 	return fs
 }
+
+// unread says that a part of the detector did not read the text this time.
+func unread(f gate.Finding) bool { return f.Category == gate.Unread }
 
 // recovered turns a detector's panic into the failure that the table knows. The panic's value may
 // hold caller text, so only errors of the runtime itself are told.

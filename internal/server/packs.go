@@ -11,6 +11,7 @@ import (
 	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/inspect/allow"
 	"sallyport.dev/sallyport/internal/inspect/classify"
+	"sallyport.dev/sallyport/internal/inspect/classify/builtin"
 	"sallyport.dev/sallyport/internal/inspect/detect"
 	"sallyport.dev/sallyport/internal/inspect/pack"
 	"sallyport.dev/sallyport/internal/inspect/rules"
@@ -37,22 +38,40 @@ func Packs(cfg *config.Config) (*pack.Store, error) {
 // alone is the detector of a pack as it was signed, without what the configuration adds: it is what
 // the pack's examples are tried on.
 func alone(p *pack.Pack) (detect.Detector, error) {
-	return construct(p, config.Inspect{FPRBudget: classify.DefaultBudget})
+	return construct(p, config.Inspect{FPRBudget: classify.DefaultBudget, Learned: true})
 }
 
 // construct makes the detector of a pack, nil for the built-in one, with what the configuration adds
-// to it and takes from it. It is the one place that knows what a pack's files mean.
+// to it and takes from it. It is the one place that knows what a pack's files mean: weights of its
+// own take the place of the built-in ones, thresholds alone judge the built-in weights, and a pack
+// whose rules stand alone and that brings no weights has no learned tiers.
 func construct(p *pack.Pack, in config.Inspect) (detect.Detector, error) {
 	e, err := engine(p, in.Rules)
-	if err != nil || p == nil || p.Files.Raw(classify.LexicalFile) == nil {
+	if err != nil || !in.Learned {
 		return e, err
 	}
-	o, err := classify.Open(p.Files, false)
+	var o classify.Options
+	digest := builtin.Digest()
+	switch {
+	case p == nil:
+		o, err = builtin.Options()
+	case p.Files.Raw(classify.LexicalFile) != nil:
+		digest = p.Digest
+		o, err = classify.Open(p.Files, false)
+	case p.Extends:
+		o, err = builtin.Options()
+		if b := p.Files.Raw(classify.StackFile); b != nil && err == nil {
+			digest = p.Digest
+			o.Stack, err = classify.LoadStack(b)
+		}
+	default:
+		return e, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	o.Rules, o.Budget = e, in.FPRBudget
-	o.Version = fmt.Sprintf("%s/%x/%v", e.Version(), p.Digest, in.FPRBudget)
+	o.Rules, o.Budget, o.Strict = e, in.FPRBudget, in.Mode == config.ModeEnforceStrict
+	o.Version = fmt.Sprintf("%s/%x/%v", e.Version(), digest, in.FPRBudget)
 	return classify.New(o, runtime.GOMAXPROCS(0)), nil
 }
 
@@ -105,7 +124,8 @@ func withRules(cfg *config.Config, p *pack.Pack, det detect.Detector) (c chosen,
 		c.pack, c.digest = p.ID(), p.Digest
 	}
 	r := cfg.Inspect.Rules
-	if len(r.Files)+len(r.Gitleaks)+len(r.Disable) > 0 || cfg.Inspect.FPRBudget != classify.DefaultBudget {
+	i := cfg.Inspect
+	if len(r.Files)+len(r.Gitleaks)+len(r.Disable) > 0 || i.FPRBudget != classify.DefaultBudget || !i.Learned || i.Mode == config.ModeEnforceStrict {
 		if c.det, err = construct(p, cfg.Inspect); err != nil {
 			return c, fmt.Errorf("load rules: %w", err)
 		}

@@ -44,6 +44,16 @@ func (r *Row) Attack() (yes, counts bool) {
 // Shippable says whether the licence lets the row shape weights that are given away.
 func (r *Row) Shippable() bool { return r.Licence == "permissive" || r.Licence == "cc-by-sa" }
 
+// Encoded says whether the text is written so that only its readings show what it says: the text
+// as it stands looks the same for an attack and for anything else, so no tier learns attacks from it.
+func (r *Row) Encoded() bool {
+	switch r.Family {
+	case "obf_base64", "obf_hex", "obf_leet", "obf_rot13", "obf_url":
+		return true
+	}
+	return r.Source == "owasp_aitg_encoded"
+}
+
 // Held says whether the row is kept from training, for fitting the stack and its calibration: one in
 // twelve, all of a pair or none.
 func (r *Row) Held() bool {

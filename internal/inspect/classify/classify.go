@@ -44,7 +44,43 @@ type Options struct {
 	Budget   float64 // 0: DefaultBudget
 	Windows  int     // that the encoder reads of one text; 0: 8
 	Version  string
+	// Strict makes a learned tier that cannot answer a failure of the whole detector. Otherwise the
+	// rules decide alone and a finding of the category gate.Unread says so.
+	Strict bool
+	// Patience is how long a text waits for its turn; 0: DefaultPatience.
+	Patience time.Duration
 }
+
+// unread adds to what the rules found that the learned tiers did not read; strict, it fails as a whole.
+func (c *Classifier) unread(seg *gate.Segment, fs []gate.Finding, err error) []gate.Finding {
+	if c.o.Strict {
+		panic(err) // the caller turns a detector's panic into the failure of the table
+	}
+	return append(slices.Clone(fs), gate.Finding{
+		Category: gate.Unread, Rule: RuleUnavailable, Channel: seg.Channel, Path: seg.Path,
+		Start: len(seg.Text), End: len(seg.Text), View: "raw",
+	})
+}
+
+// without blanks the places of attacks that rules found, byte for byte.
+func without(text []byte, fs []gate.Finding) (rest string, changed bool) {
+	var b []byte
+	for _, f := range fs {
+		if !f.Category.Attack() || f.Start >= f.End {
+			continue
+		}
+		if b == nil {
+			b = slices.Clone(text)
+		}
+		for i := f.Start; i < f.End; i++ {
+			b[i] = ' '
+		}
+	}
+	return string(b), b != nil
+}
+
+// DefaultPatience is how long a text waits for one of the workers.
+const DefaultPatience = 150 * time.Millisecond
 
 // Reading is another way to read a text, with the way back.
 type Reading struct {
@@ -65,7 +101,14 @@ var _ detect.Rater = (*Classifier)(nil)
 const (
 	RuleInjection = "learned-injection"
 	RuleJailbreak = "learned-jailbreak"
+	// RuleUnread is found in a text that can be read in more ways than the limits of the readings
+	// allow: what nobody looked at may hold anything, and no honest text met so far needs so many.
+	RuleUnread = "unread-readings"
+	// RuleUnavailable says that the learned tiers could not read a text.
+	RuleUnavailable = "learned-unavailable"
 )
+
+const unreadScore = 0.75
 
 // New makes a classifier that works on at most n texts at once.
 func New(o Options, n int) *Classifier {
@@ -74,6 +117,9 @@ func New(o Options, n int) *Classifier {
 	}
 	if o.Windows == 0 {
 		o.Windows = 8
+	}
+	if o.Patience == 0 {
+		o.Patience = DefaultPatience
 	}
 	c := &Classifier{o: o, workers: make(chan *worker, n)}
 	for range n {
@@ -107,10 +153,27 @@ func (c *Classifier) Rate(seg *gate.Segment) (fs []gate.Finding, score float64) 
 	if !ok || len(seg.Text) == 0 {
 		return fs, score
 	}
-	w := c.worker()
-	defer func() { c.workers <- w }()
-	v := w.read(string(seg.Text), place, fs)
+	v, err := c.judge(string(seg.Text), place, fs)
+	if err != nil {
+		return c.unread(seg, fs, err), score
+	}
 	score = max(score, Score(v.p))
+	n := len(fs)
+	if v.cut {
+		score = max(score, unreadScore)
+		fs = append(slices.Clone(fs), gate.Finding{
+			Category: gate.Injection, Rule: RuleUnread, Channel: seg.Channel, Path: seg.Path,
+			End: len(seg.Text), View: "raw", Score: unreadScore,
+		})
+	}
+	if v.p <= c.o.Budget {
+		// What the rules found is explained. Only what is left can be a finding of its own.
+		if rest, changed := without(seg.Text, fs); changed {
+			if v, err = c.judge(rest, place, nil); err != nil {
+				return c.unread(seg, fs, err), score
+			}
+		}
+	}
 	if v.p <= c.o.Budget {
 		f := gate.Finding{
 			Category: gate.Injection, Rule: RuleInjection, Channel: seg.Channel, Path: seg.Path,
@@ -120,6 +183,8 @@ func (c *Classifier) Rate(seg *gate.Segment) (fs []gate.Finding, score float64) 
 			f.Category, f.Rule = gate.Jailbreak, RuleJailbreak
 		}
 		fs = append(slices.Clone(fs), f)
+	}
+	if len(fs) > n {
 		slices.SortStableFunc(fs, func(a, b gate.Finding) int {
 			if a.Start != b.Start {
 				return a.Start - b.Start
@@ -130,46 +195,59 @@ func (c *Classifier) Rate(seg *gate.Segment) (fs []gate.Finding, score float64) 
 	return fs, score
 }
 
-// patience is how long a text waits for a worker before the detector counts as failed.
-const patience = 2 * time.Second
+// Reasons why the learned tiers do not answer.
+var (
+	errBusy    = errors.New("classify: every worker was busy for too long")
+	errNumber  = errors.New("classify: the score of a text is not a number")
+	errEncoder = errors.New("classify: the encoder failed")
+)
 
-// errBusy is a failure of the detector: the failure table says what becomes of the call.
-var errBusy = errors.New("classify: every worker was busy for too long")
-
-func (c *Classifier) worker() *worker {
+func (c *Classifier) worker() (*worker, error) {
 	select {
 	case w := <-c.workers:
-		return w
+		return w, nil
 	default:
 	}
-	t := time.NewTimer(patience)
+	t := time.NewTimer(c.o.Patience)
 	defer t.Stop()
 	select {
 	case w := <-c.workers:
-		return w
+		return w, nil
 	case <-t.C:
-		panic(errBusy) // the caller turns a detector's panic into the failure
+		return nil, errBusy
 	}
+}
+
+// judge reads a text with the next worker that is free.
+func (c *Classifier) judge(text string, place Place, rules []gate.Finding) (verdict, error) {
+	w, err := c.worker()
+	if err != nil {
+		return verdict{}, err
+	}
+	defer func() { c.workers <- w }()
+	return w.read(text, place, rules)
 }
 
 // Weigh returns the evidence about the text as it came and about each of its readings, for fitting
 // a stack.
-func (c *Classifier) Weigh(text string, place Place) []Evidence {
-	w := c.worker()
+func (c *Classifier) Weigh(text string, place Place) ([]Evidence, error) {
+	w := <-c.workers
 	defer func() { c.workers <- w }()
 	rule := func(t string) float64 {
 		return ruleScore(c.o.Rules.Detect(&gate.Segment{Text: []byte(t), Channel: channels[place]}))
 	}
-	es := []Evidence{w.one(text, place, rule(text), false).evidence}
+	v, err := w.one(text, place, rule(text), false)
+	es := []Evidence{v.evidence}
 	if c.o.Readings != nil {
 		rs, _ := c.o.Readings(text)
 		for _, r := range rs {
-			if r.Text != "" {
-				es = append(es, w.one(r.Text, place, rule(r.Text), true).evidence)
+			if r.Text != "" && err == nil {
+				v, err = w.one(r.Text, place, rule(r.Text), true)
+				es = append(es, v.evidence)
 			}
 		}
 	}
-	return es
+	return es, err
 }
 
 // Score turns a false-positive rate into a number from 0 to 1 that grows as the rate falls.

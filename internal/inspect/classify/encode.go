@@ -12,7 +12,7 @@ const (
 )
 
 // encode runs the encoder over the chosen windows.
-func (w *worker) encode(text string, ws []Span, chosen []int, place Place, ev *Evidence, v *verdict) {
+func (w *worker) encode(text string, ws []Span, chosen []int, place Place, ev *Evidence, v *verdict) error {
 	control, ok := w.o.Vocab.Control(place.String())
 	if !ok {
 		panic("classify: vocabulary has no control token " + place.String())
@@ -31,7 +31,7 @@ func (w *worker) encode(text string, ws []Span, chosen []int, place Place, ev *E
 			}
 			logits, marks, err := w.net.Run(w.ids)
 			if err != nil {
-				panic(fmt.Errorf("classify: encoder: %w", err)) // a failure of the detector, by the table
+				return fmt.Errorf("%w: %w", errEncoder, err)
 			}
 			b, inj, jail, harm := float64(logits[0]), float64(logits[1]), float64(logits[2]), float64(logits[3])
 			z := add(inj, jail) - add(b, harm)
@@ -58,6 +58,7 @@ func (w *worker) encode(text string, ws []Span, chosen []int, place Place, ev *E
 		}
 	}
 	ev.Encoder, ev.Encoder3 = worst3(w.encs)
+	return nil
 }
 
 // spot is the range of bytes of the marked tokens.

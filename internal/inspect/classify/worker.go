@@ -2,6 +2,7 @@ package classify
 
 import (
 	"hash/maphash"
+	"math"
 	"slices"
 
 	"sallyport.dev/sallyport/internal/gate"
@@ -36,22 +37,31 @@ type verdict struct {
 	start, end int
 	view       string
 	jailbreak  bool
+	cut        bool // there are more readings than were made
 	evidence   Evidence
 }
 
 // read judges a text and each of its readings, and returns the worst.
-func (w *worker) read(text string, place Place, rules []gate.Finding) verdict {
-	best := w.one(text, place, ruleScore(rules), false)
+func (w *worker) read(text string, place Place, rules []gate.Finding) (verdict, error) {
+	best, err := w.one(text, place, ruleScore(rules), false)
+	if err != nil {
+		return best, err
+	}
 	best.view = "raw"
 	plain := best.evidence
+	cut := false
 	if w.o.Readings != nil {
-		rs, _ := w.o.Readings(text)
+		var rs []Reading
+		rs, cut = w.o.Readings(text)
 		for _, r := range rs {
 			if r.Text == "" {
 				continue
 			}
 			fs := w.o.Rules.Detect(&gate.Segment{Text: []byte(r.Text), Channel: channels[place]})
-			v := w.one(r.Text, place, ruleScore(fs), true)
+			v, err := w.one(r.Text, place, ruleScore(fs), true)
+			if err != nil {
+				return best, err
+			}
 			if v.z > best.z {
 				v.start, v.end = r.Source(v.start, v.end)
 				v.view = r.View
@@ -59,8 +69,11 @@ func (w *worker) read(text string, place Place, rules []gate.Finding) verdict {
 			}
 		}
 	}
-	best.p = w.o.Stack.P(place, &plain, best.z)
-	return best
+	if place != User {
+		best.start, best.end = sentences(text, best.start, best.end)
+	}
+	best.p, best.cut = w.o.Stack.P(place, &plain, best.z), cut
+	return best, nil
 }
 
 var channels = [places]gate.Channel{User: gate.ChannelUser, Tool: gate.ChannelTool, Document: gate.ChannelDocument}
@@ -75,7 +88,7 @@ func ruleScore(fs []gate.Finding) (s float64) {
 }
 
 // one judges one reading.
-func (w *worker) one(text string, place Place, rule float64, decoded bool) verdict {
+func (w *worker) one(text string, place Place, rule float64, decoded bool) (verdict, error) {
 	ws := Windows(text)
 	side := lexical.Foreign
 	if place == User {
@@ -98,11 +111,15 @@ func (w *worker) one(text string, place Place, rule float64, decoded bool) verdi
 	chosen := w.choose(text, len(ws))
 	ev.Lexical, ev.Lexical3 = worst3(w.lexes)
 	if w.net != nil {
-		w.encode(text, ws, chosen, place, &ev, &v)
+		if err := w.encode(text, ws, chosen, place, &ev, &v); err != nil {
+			return v, err
+		}
 	}
 	v.evidence = ev
-	v.z = w.o.Stack.Z(place, &ev)
-	return v
+	if v.z = w.o.Stack.Z(place, &ev); math.IsNaN(v.z) {
+		return v, errNumber // it would compare as harmless
+	}
+	return v, nil
 }
 
 // choose lists the windows that the encoder reads: all of a short text; of a longer one the first

@@ -88,6 +88,52 @@ func Features(dst []Feature, text []byte) []Feature {
 	return dst
 }
 
+// Once tells an n-gram that is new from one that was there a moment ago, so that saying a thing often
+// weighs no more than saying it: a repeated word is no attack. The zero value is ready.
+type Once struct {
+	sets [1 << 12][4]seen // the newest first
+	text uint32
+}
+
+type seen struct {
+	hash uint32
+	text uint32
+	end  int32
+}
+
+// repeat is within how many bytes an n-gram counts once.
+const repeat = 512
+
+// Begin starts a new text.
+func (o *Once) Begin() {
+	if o.text++; o.text == 0 {
+		*o = Once{text: 1}
+	}
+}
+
+// New says whether f is not to be found shortly before. More n-grams of a set than it has room for
+// push the oldest out, which then counts again.
+func (o *Once) New(f Feature) bool {
+	s := &o.sets[f.Hash>>20]
+	now := seen{f.Hash, o.text, f.End}
+	if s[0].hash == f.Hash {
+		again := s[0].text == o.text && f.End-s[0].end < repeat
+		s[0] = now
+		return !again
+	}
+	next := s[0]
+	for i := 1; i < len(s); i++ {
+		old := s[i]
+		s[i], next = next, old
+		if old.hash == f.Hash {
+			s[0] = now
+			return old.text != o.text || f.End-old.end >= repeat
+		}
+	}
+	s[0] = now
+	return true
+}
+
 // folded is how an ASCII byte is read.
 var folded = func() (t [utf8.RuneSelf]byte) {
 	for i := range t {

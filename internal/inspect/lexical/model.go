@@ -87,8 +87,9 @@ func Save(bits uint, weights [2][]float32, bias [2]float32) []byte {
 type Reader struct {
 	m    *Model
 	fs   []Feature
-	sum  []int32 // of the contributions of all n-grams that end before a byte
-	n    []int32 // how many n-grams end before a byte
+	once Once
+	sum  []int32 // of the contributions of all new n-grams that end before a byte
+	n    []int32 // how many new n-grams end before a byte
 	side Side
 }
 
@@ -102,7 +103,11 @@ func (r *Reader) Read(text []byte, side Side) {
 	r.sum, r.n = grown(r.sum, len(text)+2), grown(r.n, len(text)+2)
 	t := r.m.sides[side].w
 	mask := uint32(1)<<r.m.bits - 1
+	r.once.Begin()
 	for _, f := range r.fs {
+		if !r.once.New(f) {
+			continue
+		}
 		r.sum[f.End+1] += int32(t[f.Hash&mask])
 		r.n[f.End+1]++
 	}
@@ -131,13 +136,24 @@ func (r *Reader) Score(start, end int) float32 {
 	return float32(r.sum[end+1]-r.sum[start])*t.scale/float32(math.Sqrt(float64(n))) + t.bias
 }
 
-// Hottest is the range within start to end whose contributions sum to the most (Kadane).
+// Hottest is the range within start to end that makes the score: the one whose contributions sum to
+// the most, and of that the part that is at least half as dense as the whole of it, so that a
+// sentence beside an attack is not drawn in.
 func (r *Reader) Hottest(start, end int) (from, to int) {
-	var best, cur int32
+	from, to = r.most(start, end, 0)
+	if n := r.n[to+1] - r.n[from+1]; n > 0 {
+		from, to = r.most(from, to, float32(r.sum[to+1]-r.sum[from+1])/float32(n)/2)
+	}
+	return from, to
+}
+
+// most is the range whose contributions, less a toll for each, sum to the most (Kadane).
+func (r *Reader) most(start, end int, toll float32) (from, to int) {
+	var best, cur float32
 	at := start
 	from, to = start, start
 	for i := start; i < end; i++ {
-		cur += r.sum[i+2] - r.sum[i+1]
+		cur += float32(r.sum[i+2]-r.sum[i+1]) - toll*float32(r.n[i+2]-r.n[i+1])
 		if cur <= 0 {
 			cur, at = 0, i+1
 		} else if cur > best {

@@ -9,7 +9,8 @@ var builtin = defaults()
 // except that tool and document text, which is data and need not arrive whole, is sanitised, and
 // that system and developer text, which is the operator's own and often quotes attacks, is only
 // flagged. Secrets are flagged on the way out to the provider, which the caller chose to tell them,
-// and masked on the way back. A category this release does not know blocks.
+// and masked on the way back. Text that a learned tier could not read is flagged: the rules have read
+// it. A category this release does not know blocks.
 func defaults() Table {
 	var t Table
 	for ch := range channels {
@@ -29,6 +30,7 @@ func defaults() Table {
 				t.cells[c][ch][d] = attack
 			}
 			t.cells[row(gate.Secret)][ch][d] = secret
+			t.cells[row(gate.Unread)][ch][d] = gate.Flag
 			t.cells[categories-1][ch][d] = gate.Block
 		}
 	}

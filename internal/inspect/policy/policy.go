@@ -52,7 +52,7 @@ type Policy struct {
 }
 
 const (
-	categories = 5 // the four that can be found, and any other
+	categories = 6 // the five that can be found, and any other
 	channels   = 6
 	directions = 2
 )
@@ -197,8 +197,10 @@ func row(c gate.Category) int {
 		return 2
 	case gate.Secret:
 		return 3
+	case gate.Unread:
+		return 4
 	}
-	return 4
+	return 5
 }
 
 // match compares s with a pattern in which * stands for any run of characters, none included. It

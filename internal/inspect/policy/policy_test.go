@@ -33,6 +33,8 @@ prompt_extraction request    block  flag    flag       block      sanitize  sani
 prompt_extraction answer     block  flag    flag       block      sanitize  sanitize
 secret            request    flag   flag    flag       flag       flag      flag
 secret            answer     sanitize sanitize sanitize sanitize sanitize sanitize
+uninspected       request    flag   flag    flag       flag       flag      flag
+uninspected       answer     flag   flag    flag       flag       flag      flag
 something_new     request    block  block   block      block      block     block
 something_new     answer     block  block   block      block      block     block`
 	p := mustNew(t)

@@ -63,7 +63,7 @@ func (r *row) scan(j *job) (answer any) {
 	}
 	res := Result{ID: id, Verdict: verdict(reading.Segments, fs).String(), Score: score, Findings: make([]Finding, len(fs))}
 	for i, f := range fs {
-		res.Findings[i] = Finding{f.Category, f.Rule, f.Channel.String(), f.Path, f.Start, f.End, f.View, f.Score}
+		res.Findings[i] = Finding{f.Category, f.Rule, f.Channel.String(), f.Path, f.Start, f.End, f.View, f.Score, f.Category.OWASP(), f.Category.ATLAS(f.Channel)}
 	}
 	for _, u := range reading.Uninspected {
 		if k := u.Kind.String(); !slices.Contains(res.Uninspected, k) {

@@ -68,6 +68,8 @@ type Finding struct {
 	End      int           `json:"end"`
 	View     string        `json:"view"`
 	Score    float64       `json:"score"`
+	OWASP    string        `json:"owasp,omitempty"` // OWASP Top 10 for LLM Applications
+	ATLAS    string        `json:"atlas,omitempty"` // MITRE ATLAS technique
 }
 
 // Failure is the line that stands for a row that could not be read.

@@ -39,12 +39,13 @@ func main() {
 	left := strings.Split(*without, ",")
 	mask := uint32(1)<<*bits - 1
 	var samples []sample
+	var once lexical.Once
 	count := map[string]int{}
 	var keys []string
 	for _, name := range flag.Args() {
 		err := rows.Each(name, func(r *rows.Row) error {
 			attack, counts := r.Attack()
-			if kept, _ := r.Withheld(); kept || !counts || r.Channel == "system" || r.Held() || *shippable && !r.Shippable() || slices.Contains(left, r.Source) {
+			if kept, _ := r.Withheld(); kept || !counts || attack && r.Encoded() || r.Channel == "system" || r.Held() || *shippable && !r.Shippable() || slices.Contains(left, r.Source) {
 				return nil
 			}
 			s := sample{side: lexical.Foreign}
@@ -60,8 +61,11 @@ func main() {
 			}
 			for _, w := range ws {
 				var hs []uint32
+				once.Begin()
 				for _, f := range lexical.Features(nil, []byte(r.Text[w.Start:w.End])) {
-					hs = append(hs, f.Hash&mask)
+					if once.New(f) {
+						hs = append(hs, f.Hash&mask)
+					}
 				}
 				s.windows = append(s.windows, hs)
 			}

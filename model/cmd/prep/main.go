@@ -54,7 +54,7 @@ func main() {
 	for _, name := range flag.Args() {
 		err := rows.Each(name, func(r *rows.Row) error {
 			kept, _ := r.Withheld()
-			if *shippable && !r.Shippable() || r.Channel == "system" || !*all && (kept || *held != r.Held()) || strings.TrimSpace(r.Text) == "" {
+			if *shippable && !r.Shippable() || r.Channel == "system" || !*all && (kept || *held != r.Held() || r.Label != "benign" && r.Encoded()) || strings.TrimSpace(r.Text) == "" {
 				return nil
 			}
 			o := out{r.ID, r.Label, r.Channel, r.Lang, r.Source, r.Family, r.Licence, r.DevKind, nil, nil}

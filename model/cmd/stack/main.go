@@ -52,7 +52,10 @@ func main() {
 		for _, p := range at {
 			work <- func() {
 				t := *s
-				t.es = c.Weigh(text, p)
+				var err error
+				if t.es, err = c.Weigh(text, p); err != nil {
+					log.Fatal(err)
+				}
 				mu.Lock()
 				by[p] = append(by[p], &t)
 				mu.Unlock()
