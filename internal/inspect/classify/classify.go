@@ -87,6 +87,9 @@ type Reading struct {
 	View   string
 	Text   string
 	Source func(start, end int) (int, int)
+	// Decoded are the ranges of Text that stand otherwise in the original: they are also read by
+	// themselves, so that what is said around them does not thin them out.
+	Decoded [][2]int
 }
 
 // Classifier implements detect.Rater.
@@ -236,13 +239,13 @@ func (c *Classifier) Weigh(text string, place Place) ([]Evidence, error) {
 	rule := func(t string) float64 {
 		return ruleScore(c.o.Rules.Detect(&gate.Segment{Text: []byte(t), Channel: channels[place]}))
 	}
-	v, err := w.one(text, place, rule(text), false)
+	v, err := w.one(text, place, rule(text), nil)
 	es := []Evidence{v.evidence}
 	if c.o.Readings != nil {
 		rs, _ := c.o.Readings(text)
 		for _, r := range rs {
 			if r.Text != "" && err == nil {
-				v, err = w.one(r.Text, place, rule(r.Text), true)
+				v, err = w.one(r.Text, place, rule(r.Text), &r)
 				es = append(es, v.evidence)
 			}
 		}

@@ -88,6 +88,9 @@ func Open(files fs.FS, bare bool) (o Options, err error) {
 	return o, nil
 }
 
+// leastDecoded is the shortest decoded range, in bytes, that is read by itself.
+const leastDecoded = 40
+
 // otherwise is what else a text may be read as.
 func otherwise(text string) ([]Reading, bool) {
 	rs, cut := readings.Of(text, readings.Limits{})
@@ -96,7 +99,7 @@ func otherwise(text string) ([]Reading, bool) {
 	}
 	out := make([]Reading, len(rs))
 	for i := range rs {
-		out[i] = Reading{rs[i].View, rs[i].Text, rs[i].Source}
+		out[i] = Reading{rs[i].View, rs[i].Text, rs[i].Source, rs[i].Decoded(leastDecoded)}
 	}
 	return out, cut
 }

@@ -43,7 +43,7 @@ type verdict struct {
 
 // read judges a text and each of its readings, and returns the worst.
 func (w *worker) read(text string, place Place, rules []gate.Finding) (verdict, error) {
-	best, err := w.one(text, place, ruleScore(rules), false)
+	best, err := w.one(text, place, ruleScore(rules), nil)
 	if err != nil {
 		return best, err
 	}
@@ -58,7 +58,7 @@ func (w *worker) read(text string, place Place, rules []gate.Finding) (verdict, 
 				continue
 			}
 			fs := w.o.Rules.Detect(&gate.Segment{Text: []byte(r.Text), Channel: channels[place]})
-			v, err := w.one(r.Text, place, ruleScore(fs), true)
+			v, err := w.one(r.Text, place, ruleScore(fs), &r)
 			if err != nil {
 				return best, err
 			}
@@ -87,9 +87,17 @@ func ruleScore(fs []gate.Finding) (s float64) {
 	return s
 }
 
-// one judges one reading.
-func (w *worker) one(text string, place Place, rule float64, decoded bool) (verdict, error) {
+// one judges one reading; of is nil for the text itself.
+func (w *worker) one(text string, place Place, rule float64, of *Reading) (verdict, error) {
 	ws := Windows(text)
+	n := len(ws)
+	if of != nil {
+		for _, d := range of.Decoded {
+			for _, s := range Windows(text[d[0]:d[1]]) {
+				ws = append(ws, Span{d[0] + s.Start, d[0] + s.End})
+			}
+		}
+	}
 	side := lexical.Foreign
 	if place == User {
 		side = lexical.Caller
@@ -103,7 +111,7 @@ func (w *worker) one(text string, place Place, rule float64, decoded bool) (verd
 			hot = i
 		}
 	}
-	ev := Evidence{Rule: rule, Windows: len(ws), Foreign: alien(text), Decoded: decoded}
+	ev := Evidence{Rule: rule, Windows: n, Foreign: alien(text), Decoded: of != nil}
 	v := verdict{start: ws[hot].Start, end: ws[hot].End}
 	if place != User {
 		v.start, v.end = w.lex.Hottest(ws[hot].Start, ws[hot].End)

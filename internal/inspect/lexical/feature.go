@@ -22,7 +22,8 @@ const (
 
 // Features appends the n-grams of text to dst: characters 3 to 5 (and pairs in scripts that write
 // without spaces), words 1 to 3 and pairs with one word between them. Case, the kind of white space
-// and the value of digits make no difference.
+// and the value of digits make no difference. A run that is code for something else (base64, hex, a
+// key) is read as a blank: its letters say nothing, and what it decodes to is a reading of its own.
 func Features(dst []Feature, text []byte) []Feature {
 	var u1, u2, u3, u4 uint32 // the last characters, newest first
 	var w1, w2 uint32         // the last words
@@ -41,9 +42,16 @@ func Features(dst []Feature, text []byte) []Feature {
 		put((word*k5+w2)*k4+wordSalt, end)
 		w2, w1, word, inWord = w1, word, 0, false
 	}
+	run := 0 // end of the last run that was looked at
 	for i := 0; i <= len(text); {
 		c, width := uint32(' '), 1
+		coded := 0
+		if i >= run && i < len(text) && kinds[text[i]] != 0 {
+			run, coded = code(text, i)
+		}
 		switch {
+		case coded > 0:
+			width = coded
 		case i == len(text):
 		case text[i] < utf8.RuneSelf:
 			c = uint32(folded[text[i]])
@@ -55,7 +63,7 @@ func Features(dst []Feature, text []byte) []Feature {
 		i = end
 		if c == ' ' {
 			if inWord {
-				closeWord(min(end-1, len(text)))
+				closeWord(min(end-width, len(text)))
 			}
 			if u1 == ' ' {
 				continue
@@ -86,6 +94,48 @@ func Features(dst []Feature, text []byte) []Feature {
 		u4, u3, u2, u1 = u3, u2, u1, c
 	}
 	return dst
+}
+
+// kinds tells the bytes that codes are written in apart: 1 lower case, 2 upper case, 3 digits, 4 signs.
+var kinds = func() (t [256]byte) {
+	for c := range t {
+		switch {
+		case 'a' <= c && c <= 'z':
+			t[c] = 1
+		case 'A' <= c && c <= 'Z':
+			t[c] = 2
+		case '0' <= c && c <= '9':
+			t[c] = 3
+		case c == '+' || c == '/' || c == '=' || c == '_' || c == '-':
+			t[c] = 4
+		}
+	}
+	return t
+}()
+
+// leastCode is the shortest run that is taken for code.
+const leastCode = 24
+
+// code says where the run of letters, digits and signs that begins at i ends and, if no words are
+// written like it, how long it is: its kinds change too often, and digits are among them.
+func code(text []byte, i int) (end, length int) {
+	var count [5]int
+	changes, hex := 0, true
+	last := kinds[text[i]]
+	for end = i; end < len(text) && kinds[text[end]] != 0; end++ {
+		k := kinds[text[end]]
+		count[k]++
+		hex = hex && (k == 3 || text[end]|0x20 <= 'f' && k != 4)
+		if k != last && k != 4 {
+			changes++
+			last = k
+		}
+	}
+	n := end - i
+	if n >= leastCode && (hex && count[3] >= n/4 || count[3] >= max(2, n/20) && changes >= n/4) {
+		return end, n
+	}
+	return end, 0
 }
 
 // Once tells an n-gram that is new from one that was there a moment ago, so that saying a thing often

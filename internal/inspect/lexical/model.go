@@ -21,18 +21,29 @@ const (
 // Model holds the weights. It is safe for concurrent use.
 type Model struct {
 	bits  uint
-	sides [sides]table
+	scale [sides]float32
+	bias  [sides]float32
+	slots []Slot
 }
 
-type table struct {
-	scale, bias float32
-	w           []int8
+// Slot is the weight of one n-gram: the one whose hash ends in the slot's number and begins with Tag.
+// Another n-gram that comes to the slot has no weight: what the model has never seen says nothing,
+// so that noise (an encoded file, a language it does not know) adds up to nothing.
+type Slot struct {
+	Tag    uint8
+	Weight [sides]int8
 }
 
-var magic = [8]byte{'S', 'P', 'L', 'E', 'X', 0, 0, 1}
+// slotBytes is what a slot takes in a file.
+const slotBytes = 1 + int(sides)
 
-// Load reads weights: magic, bits, then per side scale, bias and 2^bits signed bytes, then a CRC-32
-// (Castagnoli) of all that. A damaged file is an error.
+// Tag is the part of an n-gram's hash that a slot remembers.
+func Tag(hash uint32) uint8 { return uint8(hash >> 24) }
+
+var magic = [8]byte{'S', 'P', 'L', 'E', 'X', 0, 0, 2}
+
+// Load reads weights: magic, bits, scale and bias of each side, 2^bits slots of a tag and a signed byte
+// a side, then a CRC-32 (Castagnoli) of all that. A damaged file is an error.
 func Load(file []byte) (*Model, error) {
 	if len(file) < 16 || !bytes.Equal(file[:8], magic[:]) {
 		return nil, errors.New("lexical weights: not such a file")
@@ -42,42 +53,46 @@ func Load(file []byte) (*Model, error) {
 		return nil, errors.New("lexical weights: damaged")
 	}
 	m := &Model{bits: uint(binary.LittleEndian.Uint32(body[8:]))}
-	if m.bits < 8 || m.bits > 24 || len(body) != 12+int(sides)*(8+1<<m.bits) {
-		return nil, fmt.Errorf("lexical weights: %d bytes do not hold tables of 2^%d", len(file), m.bits)
+	if m.bits < 8 || m.bits > 24 || len(body) != 12+int(sides)*8+slotBytes<<m.bits {
+		return nil, fmt.Errorf("lexical weights: %d bytes do not hold 2^%d slots", len(file), m.bits)
 	}
 	body = body[12:]
-	for s := range m.sides {
-		t := &m.sides[s]
-		t.scale = math.Float32frombits(binary.LittleEndian.Uint32(body))
-		t.bias = math.Float32frombits(binary.LittleEndian.Uint32(body[4:]))
-		if !finite(t.scale) || !finite(t.bias) {
+	for s := range sides {
+		m.scale[s] = math.Float32frombits(binary.LittleEndian.Uint32(body))
+		m.bias[s] = math.Float32frombits(binary.LittleEndian.Uint32(body[4:]))
+		if !finite(m.scale[s]) || !finite(m.bias[s]) {
 			return nil, errors.New("lexical weights: not a number")
 		}
-		t.w = make([]int8, 1<<m.bits)
-		for i, b := range body[8 : 8+1<<m.bits] {
-			t.w[i] = int8(b)
-		}
-		body = body[8+1<<m.bits:]
+		body = body[8:]
+	}
+	m.slots = make([]Slot, 1<<m.bits)
+	for i := range m.slots {
+		b := body[i*slotBytes:]
+		m.slots[i] = Slot{b[0], [sides]int8{int8(b[1]), int8(b[2])}}
 	}
 	return m, nil
 }
 
 func finite(f float32) bool { return !math.IsNaN(float64(f)) && !math.IsInf(float64(f), 0) }
 
-// Save writes what Load reads. weights has 2^bits numbers per side.
-func Save(bits uint, weights [2][]float32, bias [2]float32) []byte {
+// Save writes what Load reads. tags and the weights of each side have 2^bits members.
+func Save(bits uint, tags []uint8, weights [2][]float32, bias [2]float32) []byte {
 	b := append([]byte(nil), magic[:]...)
 	b = binary.LittleEndian.AppendUint32(b, uint32(bits))
+	var scale [sides]float32
 	for s, w := range weights {
 		var most float32
 		for _, x := range w {
 			most = max(most, x, -x)
 		}
-		scale := max(most/127, 1e-9)
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(scale))
+		scale[s] = max(most/127, 1e-9)
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(scale[s]))
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(bias[s]))
-		for _, x := range w {
-			b = append(b, byte(int8(math.RoundToEven(float64(x/scale)))))
+	}
+	for i, tag := range tags {
+		b = append(b, tag)
+		for s := range weights {
+			b = append(b, byte(int8(math.RoundToEven(float64(weights[s][i]/scale[s])))))
 		}
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
@@ -101,14 +116,15 @@ func (r *Reader) Read(text []byte, side Side) {
 	r.side = side
 	r.fs = Features(r.fs[:0], text)
 	r.sum, r.n = grown(r.sum, len(text)+2), grown(r.n, len(text)+2)
-	t := r.m.sides[side].w
-	mask := uint32(1)<<r.m.bits - 1
+	slots, mask := r.m.slots, uint32(len(r.m.slots)-1)
 	r.once.Begin()
 	for _, f := range r.fs {
 		if !r.once.New(f) {
 			continue
 		}
-		r.sum[f.End+1] += int32(t[f.Hash&mask])
+		if s := &slots[f.Hash&mask]; s.Tag == Tag(f.Hash) {
+			r.sum[f.End+1] += int32(s.Weight[side])
+		}
 		r.n[f.End+1]++
 	}
 	for i := 1; i < len(r.sum); i++ {
@@ -128,12 +144,12 @@ func grown(s []int32, n int) []int32 {
 
 // Score is the log-odds that the bytes from start to end of what was read are an attack.
 func (r *Reader) Score(start, end int) float32 {
-	t := &r.m.sides[r.side]
+	bias := r.m.bias[r.side]
 	n := r.n[end+1] - r.n[start]
 	if n == 0 {
-		return t.bias
+		return bias
 	}
-	return float32(r.sum[end+1]-r.sum[start])*t.scale/float32(math.Sqrt(float64(n))) + t.bias
+	return float32(r.sum[end+1]-r.sum[start])*r.m.scale[r.side]/float32(math.Sqrt(float64(n))) + bias
 }
 
 // Hottest is the range within start to end that makes the score: the one whose contributions sum to

@@ -1,6 +1,7 @@
 package readings
 
 import (
+	"slices"
 	"unicode"
 	"unicode/utf8"
 )
@@ -148,6 +149,12 @@ func (l *lattice) interpret(b *[6]*builder, list []code) {
 			return 'a' - 1 + v
 		}, false},
 	}
+	octal := func(c code) bool {
+		return c.prefix == 0 && c.e-c.d == 3 && t[c.d] <= '3' && number(digits(c), 8) >= 0
+	}
+	if !slices.ContainsFunc(list, func(c code) bool { return !octal(c) }) {
+		meanings[3], meanings[4] = meanings[4], meanings[3] // bytes in octal, all of three digits
+	}
 	gap := map[int]int{}
 	most := 0
 	for _, c := range list[1:] {
@@ -163,7 +170,7 @@ func (l *lattice) interpret(b *[6]*builder, list []code) {
 				continue
 			}
 			from := i
-			var text []byte
+			var text, bytes []byte
 			var ends []int
 			for i < len(list) {
 				v := m.value(list[i])
@@ -179,7 +186,15 @@ func (l *lattice) interpret(b *[6]*builder, list []code) {
 					text = append(text, byte(v))
 				}
 				ends = append(ends, len(text))
+				bytes = append(bytes, byte(min(v, 0xff)))
 				i++
+			}
+			// Numbers over 127 are the bytes of UTF-8 where they can be, and characters otherwise.
+			if m.b == b[0] && len(text) > len(bytes) && utf8.Valid(bytes) {
+				text = bytes
+				for k := range ends {
+					ends[k] = k + 1
+				}
 			}
 			if i-from < 4 || i-from < 8 && m.b != b[4] || !l.means(text, m.strong) {
 				continue
@@ -230,6 +245,15 @@ func (l *lattice) means(text []byte, strong bool) bool {
 	}
 	if strong {
 		return len(text) >= 12 && letters*10 >= len(text)*4 || letters*10 >= len(text)*8 && likely(string(text)) >= 0
+	}
+	blanks := 0
+	for _, c := range text {
+		if class[c]&cSpace != 0 {
+			blanks++
+		}
+	}
+	if len(text) >= 24 && letters*20 >= len(text)*17 && blanks*20 >= len(text) {
+		return true // words of another language, or of none
 	}
 	sum, n := score(string(text))
 	return n >= 8 && float64(sum) >= readable*float64(n)

@@ -384,15 +384,17 @@ func (l *lattice) unbroken(*mark) {
 			}
 			i = g.e
 			s, block := g.s, blocks[g.name]
+			empty := g.name == "wbr" || strings.HasPrefix(t[g.s:], "<!--") // shows nothing
 			for {
 				n, ok := nextTag(t[:min(len(t), i+8192)], i)
 				if !ok || n.s != i {
 					break
 				}
 				i = n.e
+				empty = true
 				block = block || blocks[n.name]
 			}
-			if !block && letter(s-1) && letter(i) {
+			if !block && (letter(s-1) && letter(i) || empty && (letter(s-1) || letter(i))) {
 				b.edit(s, i, "", whole)
 				tags++
 			}

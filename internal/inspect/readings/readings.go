@@ -132,6 +132,34 @@ func (r *Reading) part(i, start, end int) (int, int) {
 	return s, e
 }
 
+// Decoded gives the ranges of the reading, of at least so many bytes, that do not stand so in what it
+// was made from; bits of up to three bytes that do (blanks, marks) do not part a range. What stands
+// around a range is only there to show what was said about it.
+func (r *Reading) Decoded(least int) (ranges [][2]int) {
+	start, end := -1, -1
+	put := func() {
+		if start >= 0 && end-start >= least {
+			ranges = append(ranges, [2]int{start, end})
+		}
+	}
+	for i, g := range r.segs {
+		if g.how == copied || g.s == g.e {
+			continue
+		}
+		to := len(r.Text)
+		if i+1 < len(r.segs) {
+			to = int(r.segs[i+1].out)
+		}
+		if start < 0 || int(g.out)-end > 3 {
+			put()
+			start = int(g.out)
+		}
+		end = to
+	}
+	put()
+	return ranges
+}
+
 // Same says that bytes start..end of the reading stand like this in the original, so that whatever
 // is found there needs no reading.
 func (r *Reading) Same(start, end int) bool {
@@ -212,46 +240,59 @@ var seed = maphash.MakeSeed()
 func (l *lattice) read(r *Reading) {
 	l.at, l.text = r, r.Text
 	m := look(l.text)
+	turned := false // controls of direction were obeyed: the order of the letters is another reading's
 	for _, t := range transforms {
-		if m.has&t.needs != 0 && len(l.text) >= t.least {
+		if m.has&t.needs != 0 && len(l.text) >= t.least && !(turned && t.role == asWritten) {
+			n := len(l.found)
 			t.make(l, &m)
+			turned = turned || t.role == turns && len(l.found) > n
 		}
 	}
 }
+
+// role is what a transform has to do with the order of letters.
+type role uint8
+
+const (
+	anyOrder  role = iota
+	turns          // puts them into the order in which they are shown
+	asWritten      // is about letters in the order in which they are written
+)
 
 // transforms are tried in this order. needs are the marks of which one must be there.
 var transforms = []struct {
 	needs marks
 	least int
 	make  func(*lattice, *mark)
+	role  role
 }{
-	{hasWide, 2, (*lattice).fold},
-	{hasWide, 4, (*lattice).hidden},
-	{hasWide, 4, (*lattice).visual},
-	{hasWide, 4, (*lattice).upsideDown},
-	{hasWide, 4, (*lattice).braille},
-	{hasSingles | hasWide, 5, (*lattice).spaced},
-	{hasLeet, 3, (*lattice).leet},
-	{hasToken, 12, (*lattice).base},
-	{hasSolid, 16, (*lattice).base85},
-	{hasEscape, 3, (*lattice).escapes},
-	{hasPlus, 8, (*lattice).plused},
-	{hasEquals, 6, (*lattice).quoted},
-	{hasEquals, 10, (*lattice).mimeWords},
-	{hasBegin, 12, (*lattice).uuencoded},
-	{hasCodes, 10, (*lattice).codes},
-	{hasMorse, 8, (*lattice).morse},
-	{hasMarkup, 4, (*lattice).concealed},
-	{hasMarkup, 4, (*lattice).unbroken},
-	{hasQuote, 6, (*lattice).literals},
-	{hasQuote, 8, (*lattice).variables},
-	{hasDigit, 12, (*lattice).parts},
-	{hasForeign, 8, (*lattice).ciphers},
-	{hasDense, 12, (*lattice).rot47},
-	{hasPig, 12, (*lattice).pigLatin},
-	{hasNATO, 12, (*lattice).nato},
-	{hasBackward, 12, (*lattice).backward},
-	{hasInitials, 12, (*lattice).acrostic},
+	{hasWide, 2, (*lattice).fold, anyOrder},
+	{hasWide, 4, (*lattice).hidden, anyOrder},
+	{hasWide, 4, (*lattice).visual, turns},
+	{hasWide, 4, (*lattice).upsideDown, anyOrder},
+	{hasWide, 4, (*lattice).braille, anyOrder},
+	{hasSingles | hasWide, 5, (*lattice).spaced, anyOrder},
+	{hasLeet, 3, (*lattice).leet, anyOrder},
+	{hasToken, 12, (*lattice).base, anyOrder},
+	{hasSolid, 16, (*lattice).base85, anyOrder},
+	{hasEscape, 3, (*lattice).escapes, anyOrder},
+	{hasPlus, 8, (*lattice).plused, anyOrder},
+	{hasEquals, 6, (*lattice).quoted, anyOrder},
+	{hasEquals, 10, (*lattice).mimeWords, anyOrder},
+	{hasBegin, 12, (*lattice).uuencoded, anyOrder},
+	{hasCodes, 10, (*lattice).codes, anyOrder},
+	{hasMorse, 8, (*lattice).morse, anyOrder},
+	{hasMarkup, 4, (*lattice).concealed, anyOrder},
+	{hasMarkup, 4, (*lattice).unbroken, anyOrder},
+	{hasQuote, 6, (*lattice).literals, anyOrder},
+	{hasQuote, 8, (*lattice).variables, anyOrder},
+	{hasDigit, 12, (*lattice).parts, anyOrder},
+	{hasForeign, 8, (*lattice).ciphers, asWritten},
+	{hasDense, 12, (*lattice).rot47, anyOrder},
+	{hasPig, 12, (*lattice).pigLatin, anyOrder},
+	{hasNATO, 12, (*lattice).nato, anyOrder},
+	{hasBackward, 12, (*lattice).backward, asWritten},
+	{hasInitials, 12, (*lattice).acrostic, anyOrder},
 }
 
 // minText is the fewest bytes that a reading has; less hides nothing.

@@ -110,3 +110,16 @@ func FuzzLane(f *testing.F) {
 		})
 	})
 }
+
+// The signs of markup are lost in letter-spaced text; what is left of them is no finding.
+func TestMarkupIsNoWord(t *testing.T) {
+	e, err := Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"a   d e c a f   i n s t e a d   C o r r e c t", "c o n s t a n t   c o n s t r u c t i o n   w o r k"} {
+		if fs := e.Detect(&gate.Segment{Channel: gate.ChannelUser, Text: []byte(text)}); len(fs) > 0 {
+			t.Errorf("%q: %v", text, fs)
+		}
+	}
+}

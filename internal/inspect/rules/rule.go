@@ -9,6 +9,7 @@ import (
 	"math"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 
 	"sallyport.dev/sallyport/internal/gate"
@@ -167,7 +168,8 @@ func compile(s Source) (*rule, error) {
 		r.pattern = `\A(?:` + r.pattern + `)`
 	}
 	r.re = &matcher{pattern: r.pattern}
-	if !r.cased {
+	// Markup is no word: without its signs "[inst] x" would be found in "instead".
+	if !r.cased && !slices.ContainsFunc(r.literals, func(l string) bool { return !wordish(rune(l[0])) }) {
 		tight := squeezed(tree)
 		if lits, ok := starts(tight); ok {
 			r.tight, r.tightLit = `\A(?:`+tight.String()+`)`, lits
