@@ -45,10 +45,9 @@ func (w *worker) encode(text string, ws []Span, chosen []int, place Place, ev *E
 				v.jailbreak = jail > inj
 				ev.Jailbrk = jail - inj
 				start, end := w.spot(marks[1:], from, to)
-				if place != User && end > start {
+				v.start, v.end = ws[i].Start, ws[i].End
+				if v.marked = end > start; v.marked && place != User {
 					v.start, v.end = base+start, base+end
-				} else if place == User {
-					v.start, v.end = ws[i].Start, ws[i].End
 				}
 			}
 			if to == len(w.toks) {

@@ -1,6 +1,64 @@
 package classify
 
-import "strings"
+import (
+	"encoding/json"
+	"strings"
+
+	"sallyport.dev/sallyport/internal/inspect/lexical"
+)
+
+// company is how dense a sentence's evidence must be, compared with that of the sentence that says most,
+// to be taken for part of the same attack.
+const company = 0.2
+
+// pinpoint is the place within a window that makes its score: the sentence that says most, with those
+// beside it that say nearly as much for their length.
+func pinpoint(r *lexical.Reader, text string, win Span) (start, end int) {
+	ps := pieces(text, win.Start, win.End)
+	core := -1
+	var most float32
+	density := func(p Span) float32 { return r.Density(min(p.Start+across, p.End), p.End) }
+	for i, p := range ps {
+		if s := r.Sum(min(p.Start+across, p.End), p.End); s > most {
+			core, most = i, s
+		}
+	}
+	if core < 0 {
+		return r.Hottest(win.Start, win.End)
+	}
+	least := company * density(ps[core])
+	lo, hi := core, core
+	for lo > 0 && density(ps[lo-1]) >= least {
+		lo--
+	}
+	for hi+1 < len(ps) && density(ps[hi+1]) >= least {
+		hi++
+	}
+	return ps[lo].Start, ps[hi].End
+}
+
+// pieces are the sentences, lines, cells and strings that a range of a text touches.
+func pieces(text string, start, end int) (ps []Span) {
+	quotes := isJSON(text)
+	ends := func(i int) bool {
+		return stops(text, i) || quotes && text[i] == '"' && (i == 0 || text[i-1] != '\\')
+	}
+	first, last := max(0, start-reach), min(len(text), end+reach)
+	for start > first && !ends(start-1) {
+		start--
+	}
+	for end < last && (end == 0 || !ends(end-1)) {
+		end++
+	}
+	from := start
+	for i := start; i < end; i++ {
+		if ends(i) || i+1 == end {
+			ps = append(ps, Span{from, i + 1})
+			from = i + 1
+		}
+	}
+	return ps
+}
 
 // reach is how far the beginning and the end of a sentence are looked for, in bytes.
 const (
@@ -23,6 +81,9 @@ func sentences(text string, start, end int) (int, int) {
 	// Blanks, and the end of the sentence before, are not what made the score.
 	for start < end-1 && strings.IndexByte(" \t\r\n.!?;,:\"'>}])", text[start]) >= 0 {
 		start++
+	}
+	for end > start+1 && strings.IndexByte(" \t\r\n", text[end-1]) >= 0 {
+		end--
 	}
 	// A few bytes of the sentence after, or before, are n-grams that lie across the two.
 	for i := end - 1; i > start && i >= end-across; i-- {
@@ -85,7 +146,7 @@ func stops(text string, i int) bool {
 
 func isJSON(text string) bool {
 	t := strings.TrimLeft(text, " \t\r\n")
-	return t != "" && (t[0] == '{' || t[0] == '[')
+	return t != "" && (t[0] == '{' || t[0] == '[') && json.Valid([]byte(t))
 }
 
 // literal is the inside of the JSON string that holds most of start to end; where none holds any of

@@ -35,6 +35,8 @@ type verdict struct {
 	p          float64
 	z          float64
 	start, end int
+	marked     bool // the encoder said where it stands
+	of         *Reading
 	view       string
 	jailbreak  bool
 	cut        bool // there are more readings than were made
@@ -63,17 +65,35 @@ func (w *worker) read(text string, place Place, rules []gate.Finding) (verdict, 
 				return best, err
 			}
 			if v.z > best.z {
-				v.start, v.end = r.Source(v.start, v.end)
-				v.view = r.View
+				v.view, v.of = r.View, &r
 				best = v
 			}
 		}
 	}
-	if place != User {
-		best.start, best.end = sentences(text, best.start, best.end)
-	}
 	best.p, best.cut = w.o.Stack.P(place, &plain, best.z), cut
+	if best.p <= w.o.Budget {
+		w.locate(text, place, &best)
+	}
 	return best, nil
+}
+
+// locate says where in the text as it came the attack stands: of a caller's text the window, which is
+// blocked as a whole; of anything else the sentences, which can be cut out.
+func (w *worker) locate(text string, place Place, v *verdict) {
+	if place != User && !v.marked {
+		read := text
+		if v.of != nil {
+			read = v.of.Text
+		}
+		w.lex.Read([]byte(read), lexical.Foreign)
+		v.start, v.end = pinpoint(w.lex, read, Span{v.start, v.end})
+	}
+	if v.of != nil {
+		v.start, v.end = v.of.Source(v.start, v.end)
+	}
+	if place != User {
+		v.start, v.end = sentences(text, v.start, v.end)
+	}
 }
 
 var channels = [places]gate.Channel{User: gate.ChannelUser, Tool: gate.ChannelTool, Document: gate.ChannelDocument}
@@ -113,9 +133,6 @@ func (w *worker) one(text string, place Place, rule float64, of *Reading) (verdi
 	}
 	ev := Evidence{Rule: rule, Windows: n, Foreign: alien(text), Decoded: of != nil}
 	v := verdict{start: ws[hot].Start, end: ws[hot].End}
-	if place != User {
-		v.start, v.end = w.lex.Hottest(ws[hot].Start, ws[hot].End)
-	}
 	chosen := w.choose(text, len(ws))
 	ev.Lexical, ev.Lexical3 = worst3(w.lexes)
 	if w.net != nil {

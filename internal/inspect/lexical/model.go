@@ -152,6 +152,18 @@ func (r *Reader) Score(start, end int) float32 {
 	return float32(r.sum[end+1]-r.sum[start])*r.m.scale[r.side]/float32(math.Sqrt(float64(n))) + bias
 }
 
+// Sum is what the n-grams within a range add up to, over the root of their number: Score without what
+// is known of texts before a word is read.
+func (r *Reader) Sum(start, end int) float32 { return r.Score(start, end) - r.m.bias[r.side] }
+
+// Density is what a byte of the range adds on average.
+func (r *Reader) Density(start, end int) float32 {
+	if start >= end {
+		return 0
+	}
+	return float32(r.sum[end+1]-r.sum[start]) * r.m.scale[r.side] / float32(end-start)
+}
+
 // Hottest is the range within start to end that makes the score: the one whose contributions sum to
 // the most, and of that the part that is at least half as dense as the whole of it, so that a
 // sentence beside an attack is not drawn in.
