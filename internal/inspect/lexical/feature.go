@@ -20,7 +20,7 @@ const (
 	wordSalt           = 0x2545F491
 )
 
-// Features appends the n-grams of text to dst: characters 3 to 5 (and pairs in scripts that write
+// Features appends the n-grams of text to dst: five characters (and two to four in scripts that write
 // without spaces), words 1 to 3 and pairs with one word between them. Case, the kind of white space
 // and the value of digits make no difference. A run that is code for something else (base64, hex, a
 // key) is read as a blank: its letters say nothing, and what it decodes to is a reading of its own.
@@ -75,21 +75,20 @@ func Features(dst []Feature, text []byte) []Feature {
 		}
 		n++
 		end = min(end, len(text))
-		h := (c*k1+u1)*k2 + charSalt
-		if u1 >= 0x2E80 {
-			put(h, end)
-		}
-		if n > 2 {
-			h = (h + u2) * k3
-			put(h, end)
-		}
-		if n > 3 {
-			h = (h + u3) * k4
-			put(h, end)
+		h2 := (c*k1+u1)*k2 + charSalt
+		h3 := (h2 + u2) * k3
+		h4 := (h3 + u3) * k4
+		if u1 >= 0x2E80 { // a script without spaces: its words are short
+			put(h2, end)
+			if n > 2 {
+				put(h3, end)
+			}
+			if n > 3 {
+				put(h4, end)
+			}
 		}
 		if n > 4 {
-			h = (h + u4) * k5
-			put(h, end)
+			put((h4+u4)*k5, end)
 		}
 		u4, u3, u2, u1 = u3, u2, u1, c
 	}
@@ -140,48 +139,31 @@ func code(text []byte, i int) (end, length int) {
 
 // Once tells an n-gram that is new from one that was there a moment ago, so that saying a thing often
 // weighs no more than saying it: a repeated word is no attack. The zero value is ready.
+//
+// A set remembers its two latest n-grams, each by 16 bits of the hash and 16 of the place. More in a
+// set push the oldest out, which then counts again.
 type Once struct {
-	sets [1 << 12][4]seen // the newest first
-	text uint32
-}
-
-type seen struct {
-	hash uint32
-	text uint32
-	end  int32
+	sets [1 << 14][2]uint32
 }
 
 // repeat is within how many bytes an n-gram counts once.
 const repeat = 512
 
 // Begin starts a new text.
-func (o *Once) Begin() {
-	if o.text++; o.text == 0 {
-		*o = Once{text: 1}
-	}
-}
+func (o *Once) Begin() { clear(o.sets[:]) }
 
-// New says whether f is not to be found shortly before. More n-grams of a set than it has room for
-// push the oldest out, which then counts again.
+// New says whether f is not to be found shortly before.
 func (o *Once) New(f Feature) bool {
-	s := &o.sets[f.Hash>>20]
-	now := seen{f.Hash, o.text, f.End}
-	if s[0].hash == f.Hash {
-		again := s[0].text == o.text && f.End-s[0].end < repeat
-		s[0] = now
-		return !again
+	s := &o.sets[f.Hash>>18]
+	at := uint32(f.End+1) & 0xffff
+	tag := f.Hash << 16 // what the number of the set does not say
+	a, b := s[0], s[1]
+	if (a^tag)>>16 == 0 && a != 0 {
+		s[0] = tag | at
+		return (at-a)&0xffff >= repeat
 	}
-	next := s[0]
-	for i := 1; i < len(s); i++ {
-		old := s[i]
-		s[i], next = next, old
-		if old.hash == f.Hash {
-			s[0] = now
-			return old.text != o.text || f.End-old.end >= repeat
-		}
-	}
-	s[0] = now
-	return true
+	s[0], s[1] = tag|at, a
+	return (b^tag)>>16 != 0 || b == 0 || (at-b)&0xffff >= repeat
 }
 
 // folded is how an ASCII byte is read.

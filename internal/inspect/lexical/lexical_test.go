@@ -50,9 +50,7 @@ func TestScoreIsTheSumOfItsFeatures(t *testing.T) {
 				continue
 			}
 			if int(f.End) >= a && int(f.End) <= b {
-				if slot := m.slots[f.Hash&(1<<m.bits-1)]; slot.Tag == Tag(f.Hash) {
-					sum += float64(slot.Weight[side])
-				}
+				sum += float64(m.slots[f.Hash&(1<<m.bits-1)].weight(f.Hash, side))
 				n++
 			}
 		}
@@ -225,7 +223,7 @@ func TestCodeIsABlank(t *testing.T) {
 		"https://example.com/2024/05/some-page-title-that-is-long", "internationalisation-of-everything",
 		"IGNORE_ALL_PREVIOUS_INSTRUCTIONS_2024", "Donaudampfschifffahrtsgesellschaft",
 	} {
-		if got := hashes(s); len(got) < len(s)*2 {
+		if got := hashes(s); len(got) < len(s)-8 {
 			t.Errorf("%s: only %d n-grams", s, len(got))
 		}
 	}

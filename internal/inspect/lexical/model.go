@@ -23,15 +23,23 @@ type Model struct {
 	bits  uint
 	scale [sides]float32
 	bias  [sides]float32
-	slots []Slot
+	slots []slot
 }
 
-// Slot is the weight of one n-gram: the one whose hash ends in the slot's number and begins with Tag.
-// Another n-gram that comes to the slot has no weight: what the model has never seen says nothing,
-// so that noise (an encoded file, a language it does not know) adds up to nothing.
-type Slot struct {
-	Tag    uint8
-	Weight [sides]int8
+// slot is the weight of one n-gram on each side, above its tag: the n-gram whose hash ends in the
+// slot's number and begins with the tag. Another n-gram that comes to the slot has no weight: what the
+// model has never seen says nothing, so that noise (an encoded file, a language it does not know) adds
+// up to nothing.
+type slot uint32
+
+func newSlot(b []byte) slot { return slot(b[0]) | slot(b[1])<<8 | slot(b[2])<<16 }
+
+// weight is that of the n-gram with this hash, on a side.
+func (s slot) weight(hash uint32, side Side) (w int32) {
+	if uint8(s) == Tag(hash) {
+		w = int32(int8(s >> (8 + 8*side)))
+	}
+	return w
 }
 
 // slotBytes is what a slot takes in a file.
@@ -65,10 +73,9 @@ func Load(file []byte) (*Model, error) {
 		}
 		body = body[8:]
 	}
-	m.slots = make([]Slot, 1<<m.bits)
+	m.slots = make([]slot, 1<<m.bits)
 	for i := range m.slots {
-		b := body[i*slotBytes:]
-		m.slots[i] = Slot{b[0], [sides]int8{int8(b[1]), int8(b[2])}}
+		m.slots[i] = newSlot(body[i*slotBytes:])
 	}
 	return m, nil
 }
@@ -122,9 +129,7 @@ func (r *Reader) Read(text []byte, side Side) {
 		if !r.once.New(f) {
 			continue
 		}
-		if s := &slots[f.Hash&mask]; s.Tag == Tag(f.Hash) {
-			r.sum[f.End+1] += int32(s.Weight[side])
-		}
+		r.sum[f.End+1] += slots[f.Hash&mask].weight(f.Hash, side)
 		r.n[f.End+1]++
 	}
 	for i := 1; i < len(r.sum); i++ {
