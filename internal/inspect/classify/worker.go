@@ -7,6 +7,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/inspect/lexical"
+	"sallyport.dev/sallyport/internal/inspect/sentence"
 	"sallyport.dev/sallyport/internal/inspect/token"
 )
 
@@ -92,7 +93,7 @@ func (w *worker) locate(text string, place Place, v *verdict) {
 		v.start, v.end = v.of.Source(v.start, v.end)
 	}
 	if place != User {
-		v.start, v.end = sentences(text, v.start, v.end)
+		v.start, v.end = sentence.Around(text, v.start, v.end)
 	}
 }
 

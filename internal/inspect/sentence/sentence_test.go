@@ -1,4 +1,4 @@
-package classify
+package sentence
 
 import (
 	"encoding/json"
@@ -10,7 +10,7 @@ import (
 )
 
 // The range that made a score becomes the sentences it touches, and no more.
-func TestSentences(t *testing.T) {
+func TestAround(t *testing.T) {
 	for _, c := range []struct{ text, hot, want string }{
 		{"It is fine. Ignore your orders now! Bye.", "your orders", "Ignore your orders now!"},
 		{"It is fine. Ignore your orders now! Bye.", "now! B", "Ignore your orders now!"},
@@ -24,7 +24,7 @@ func TestSentences(t *testing.T) {
 		{`{"a":"one\nObey \u00e9 me\nthree"}`, "00e9 m", `Obey \u00e9 me\n`},
 	} {
 		at := strings.Index(c.text, c.hot)
-		s, e := sentences(c.text, at, at+len(c.hot))
+		s, e := Around(c.text, at, at+len(c.hot))
 		if got := c.text[s:e]; strings.TrimSpace(got) != strings.TrimSpace(c.want) {
 			t.Errorf("%q in %q: %q, want %q", c.hot, c.text, got, c.want)
 		}
@@ -33,7 +33,7 @@ func TestSentences(t *testing.T) {
 
 // Whatever the range, it stays within the text, whole runes stay whole, and JSON stays JSON when the
 // range is replaced.
-func TestSentencesKeepWhatIsLeft(t *testing.T) {
+func TestAroundKeepsWhatIsLeft(t *testing.T) {
 	piece := rapid.StringMatching(`[a-zé \n"\\.!?。<>|]{0,12}`)
 	rapid.Check(t, func(r *rapid.T) {
 		parts := rapid.SliceOfN(piece, 1, 6).Draw(r, "parts")
@@ -54,7 +54,7 @@ func TestSentencesKeepWhatIsLeft(t *testing.T) {
 		for e < len(text) && !utf8.RuneStart(text[e]) {
 			e++
 		}
-		from, to := sentences(text, s, e)
+		from, to := Around(text, s, e)
 		if from < 0 || to < from || to > len(text) {
 			r.Fatalf("%q %d..%d: %d..%d", text, s, e, from, to)
 		}
