@@ -6,6 +6,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/inspect/finding"
+	"sallyport.dev/sallyport/internal/inspect/purpose"
 	"sallyport.dev/sallyport/internal/inspect/turns"
 	"sallyport.dev/sallyport/internal/wire"
 )
@@ -45,7 +46,7 @@ func (c *call) decide(r *gate.Reading, body []byte, again reread) (out []byte, d
 		}
 	}()
 	segs := c.segments(r)
-	fs, err := c.reader.Read(segs)
+	fs, err := c.read(segs)
 	if err != nil {
 		return nil, d, err
 	}
@@ -84,6 +85,30 @@ func (c *call) segments(r *gate.Reading) []gate.Segment {
 	return turns.Join(r.Segments)
 }
 
+// read finds what each text holds by itself, and what it holds for this caller.
+func (c *call) read(segs []gate.Segment) ([]gate.Finding, error) {
+	fs, err := c.reader.Read(segs)
+	if err != nil {
+		return nil, err
+	}
+	var p *purpose.Purpose
+	if c.reader.Direction == gate.Answer {
+		p = c.in.purpose(c.x)
+	} else {
+		p = purpose.Read(segs, c.in.opt.Detector) // the texts as they are now
+		for _, f := range p.Findings() {
+			fs = c.reader.Add(fs, segs, f)
+		}
+	}
+	for i := range segs {
+		for _, f := range p.Tainted(&segs[i]) {
+			f.Segment = i
+			fs = c.reader.Add(fs, segs, f)
+		}
+	}
+	return fs, nil
+}
+
 // act does what the worst finding asks for.
 func (c *call) act(segs []gate.Segment, fs []gate.Finding, body []byte, again reread) ([]byte, gate.Decision, error) {
 	first := finding.Worst(fs)
@@ -113,7 +138,7 @@ func (c *call) act(segs []gate.Segment, fs []gate.Finding, body []byte, again re
 			return nil, c.deny(w, "the changed body cannot be read"), nil
 		}
 		segs = c.segments(next)
-		if fs, err = c.reader.Read(segs); err != nil {
+		if fs, err = c.read(segs); err != nil {
 			return nil, gate.Decision{}, err
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"sallyport.dev/sallyport/internal/inspect/detect"
 	"sallyport.dev/sallyport/internal/inspect/output"
 	"sallyport.dev/sallyport/internal/inspect/policy"
+	"sallyport.dev/sallyport/internal/inspect/purpose"
 	"sallyport.dev/sallyport/internal/wire"
 )
 
@@ -150,6 +151,14 @@ func (in *Inspector) Answer(ctx context.Context, x *gate.Exchange, r *gate.Readi
 	})
 }
 
+// purpose is what the request of a call says about where its answer may lead.
+func (in *Inspector) purpose(x *gate.Exchange) *purpose.Purpose {
+	if x.Reading == nil {
+		return nil
+	}
+	return purpose.Read(x.Reading.Segments, in.opt.Detector)
+}
+
 // answerType: an answer with text that can be edited is JSON, or the plain text of a transcript.
 func answerType(body []byte) string {
 	for _, b := range body {
@@ -166,7 +175,16 @@ func answerType(body []byte) string {
 
 // Stream begins the inspection of a streamed answer.
 func (in *Inspector) Stream(x *gate.Exchange, ws wire.Stream, now time.Time) *output.Stream {
-	s := output.New(&in.out, in.opt.Policy.Resolve(scope(x)), x.Record, ws)
+	o := &in.out
+	if p := in.purpose(x); p != nil {
+		mine := in.out
+		mine.Detector = p.Over(in.opt.Detector)
+		mine.Find = func(seg *gate.Segment) []gate.Finding {
+			return append(slices.Clip(in.find(seg)), p.Tainted(seg)...)
+		}
+		o = &mine
+	}
+	s := output.New(o, in.opt.Policy.Resolve(scope(x)), x.Record, ws)
 	s.Excuse = in.excuse(x)
 	return s
 }

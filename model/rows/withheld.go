@@ -12,7 +12,7 @@ var (
 	withheldFamilies = []string{
 		"atk.authority", "atk.deed_then", "atk.exfil_mail", "atk.fake_end", "atk.polite",
 		"atk.role_mimicry", "atk.steps",
-		"neg.act_as", "neg.human_request", "neg.security_notice", "neg.todo",
+		"neg.act_as", "neg.reader_step", "neg.security_notice", "neg.todo",
 	}
 )
 

@@ -242,7 +242,7 @@ func (c *Classifier) Weigh(text string, place Place) ([]Evidence, error) {
 	v, err := w.one(text, place, rule(text), nil)
 	es := []Evidence{v.evidence}
 	if c.o.Readings != nil {
-		rs, _ := c.o.Readings(text)
+		rs, _ := c.o.otherwise(text)
 		for _, r := range rs {
 			if r.Text != "" && err == nil {
 				v, err = w.one(r.Text, place, rule(r.Text), &r)

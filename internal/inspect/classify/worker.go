@@ -55,7 +55,7 @@ func (w *worker) read(text string, place Place, rules []gate.Finding) (verdict, 
 	cut := false
 	if w.o.Readings != nil {
 		var rs []Reading
-		rs, cut = w.o.Readings(text)
+		rs, cut = w.o.otherwise(text)
 		for _, r := range rs {
 			if r.Text == "" {
 				continue

@@ -67,16 +67,38 @@ func (r *Reader) append(all []gate.Finding, segs []gate.Segment, i, parts int) [
 		if len(seg.Joined) > 0 && known(all[:parts], segs, seg, &f) {
 			continue
 		}
-		f.Segment, f.Path, f.Channel, f.Direction = i, seg.Path, seg.Channel, r.Direction
-		f.Action = r.Table.Action(f.Category, f.Channel, f.Direction)
-		if r.Excuse != nil && f.Action > gate.Allow {
-			if f.Excused = r.Excuse(seg.Text[f.Start:f.End], &f); f.Excused != "" {
-				f.Action = gate.Allow
-			}
-		}
-		all = append(all, f)
+		f.Segment = i
+		all = append(all, r.judged(seg, f))
 	}
 	return all
+}
+
+// judged is a finding with its place and its action.
+func (r *Reader) judged(seg *gate.Segment, f gate.Finding) gate.Finding {
+	f.Path, f.Channel, f.Direction = seg.Path, seg.Channel, r.Direction
+	f.Action = r.Table.Action(f.Category, f.Channel, f.Direction)
+	if r.Excuse != nil && f.Action > gate.Allow {
+		if f.Excused = r.Excuse(seg.Text[f.Start:f.End], &f); f.Excused != "" {
+			f.Action = gate.Allow
+		}
+	}
+	return f
+}
+
+// Add adds a finding of segs[f.Segment] that was made otherwise than by Find, unless one of its kind
+// that was found already overlaps it.
+func (r *Reader) Add(all []gate.Finding, segs []gate.Segment, f gate.Finding) []gate.Finding {
+	if f.Segment < 0 || f.Segment >= len(segs) {
+		return all
+	}
+	for _, g := range all {
+		if g.Segment == f.Segment && g.Category == f.Category && g.Start < f.End && f.Start < g.End {
+			return all
+		}
+	}
+	seg := &segs[f.Segment]
+	f.Start, f.End = Snap(seg.Text, f.Start, f.End)
+	return append(all, r.judged(seg, f))
 }
 
 // known says whether a finding of a joined text lies within one part and was found there.

@@ -264,10 +264,12 @@ func (f *folder) judge() {
 		case kHidden:
 			drop = f.parts(prev, i)
 		case kJoiner:
-			drop = prev.script != sJoining && prev.script != sOther && prev.kind != kEmoji && prev.r != 0 || prev.r == 0 && f.parts(prev, i)
+			drop = prev.script != sJoining && prev.script != sOther && prev.kind != kEmoji && prev.r != 0 || prev.r == 0 && f.parts(prev, i) ||
+				prev.script == sOther && hidden >= 3 && hidden*4 >= len(w) // no script joins as often as that
 		case kChooser:
 			drop = prev.kind == kLetter && prev.script != sOther || prev.kind == kTwin || prev.kind == kAccent || prev.kind == kStyled ||
-				i > 0 && w[i-1].kind == kChooser || prev.kind == kOther && prev.ascii != 0 && !keycap(w[i:])
+				i > 0 && w[i-1].kind == kChooser || prev.kind == kOther && prev.ascii != 0 && !keycap(w[i:]) ||
+				hidden >= 3 && prev.kind != kEmoji // an ideograph may have one, not each of many
 		case kTag:
 			drop = true
 		case kMark:

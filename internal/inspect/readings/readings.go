@@ -133,7 +133,7 @@ func (r *Reading) part(i, start, end int) (int, int) {
 }
 
 // Decoded gives the ranges of the reading, of at least so many bytes, that do not stand so in what it
-// was made from; bits of up to three bytes that do (blanks, marks) do not part a range. What stands
+// was made from: what was decoded, and what something was taken out of every few bytes. What stands
 // around a range is only there to show what was said about it.
 func (r *Reading) Decoded(least int) (ranges [][2]int) {
 	start, end := -1, -1
@@ -142,23 +142,35 @@ func (r *Reading) Decoded(least int) (ranges [][2]int) {
 			ranges = append(ranges, [2]int{start, end})
 		}
 	}
+	last := int32(-1) // end of the source of the segment before, where that was copied
 	for i, g := range r.segs {
-		if g.how == copied || g.s == g.e {
+		from, to := int(g.out), int(g.out)
+		switch {
+		case g.how != copied:
+			if i+1 < len(r.segs) {
+				to = int(r.segs[i+1].out)
+			} else {
+				to = len(r.Text)
+			}
+			last = -1
+		case last >= 0 && g.s > last && i > 0: // something was taken out here
+			last = g.e
+		default:
+			last = g.e
 			continue
 		}
-		to := len(r.Text)
-		if i+1 < len(r.segs) {
-			to = int(r.segs[i+1].out)
-		}
-		if start < 0 || int(g.out)-end > 3 {
+		if start < 0 || from-end > between {
 			put()
-			start = int(g.out)
+			start = from
 		}
 		end = to
 	}
 	put()
 	return ranges
 }
+
+// between is how many bytes that stand so in the source, too, do not part a decoded range.
+const between = 24
 
 // Same says that bytes start..end of the reading stand like this in the original, so that whatever
 // is found there needs no reading.
