@@ -39,6 +39,8 @@ const (
 	// order that from which the sentence is a finding of its own where it has nothing to do with the task.
 	suspect = 0.35
 	order   = 0.40
+	// leastWords is how many words an order has beside its destination.
+	leastWords = 3
 )
 
 // Purpose is what was read of one request. A nil one knows nothing and finds nothing.
@@ -80,6 +82,9 @@ func Read(segs []gate.Segment, det detect.Detector) *Purpose {
 			left--
 			start, end := sentence.Around(string(text), v.Start, v.End)
 			said := text[start:end]
+			if len(bytes.Fields(bytes.Replace(lower(said), value, nil, -1))) < leastWords {
+				continue // an address by itself asks for nothing
+			}
 			_, score := rater.Rate(&gate.Segment{Text: said, Channel: gate.ChannelTool, Turn: -1})
 			if score < suspect {
 				continue
