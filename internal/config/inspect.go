@@ -25,6 +25,9 @@ type Inspect struct {
 	Packs      Packs `yaml:"packs"`
 	// Learned says whether the learned tiers read too. Without them the rules decide alone.
 	Learned bool `yaml:"learned"`
+	// MarkUntrusted puts signs round the texts of tools and documents, for the model to tell data from
+	// orders. Off by default: it changes every request that holds such texts.
+	MarkUntrusted bool `yaml:"mark_untrusted"`
 	// FPRBudget is the share of benign texts that the learned tiers may call attacks, 0.001 to 0.05.
 	// It changes nothing about rules.
 	FPRBudget float64 `yaml:"fpr_budget"`

@@ -74,6 +74,20 @@ func (c *call) decide(r *gate.Reading, body []byte, again reread) (out []byte, d
 	if c.changed && c.x.Record != nil {
 		c.x.Record.Sanitized = true
 	}
+	if c.in.opt.MarkUntrusted && c.reader.Direction == gate.Request && len(r.Segments) > 0 {
+		if c.changed { // the texts have other places now
+			dialect := c.in.opt.Dialects[c.x.Dialect]
+			if r, err = again(dialect.Route(c.x.Method, c.x.Path), dialect, out); err != nil {
+				return nil, gate.Decision{}, gate.Fail(gate.FailDetector, fmt.Errorf("mark untrusted text: %w", err))
+			}
+		}
+		marked, err := c.mark(r.Segments, out)
+		if err != nil {
+			return nil, gate.Decision{}, err
+		}
+		c.changed = c.changed || len(marked) != len(out)
+		out = marked
+	}
 	return out, d, nil
 }
 

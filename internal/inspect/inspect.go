@@ -59,6 +59,9 @@ type Options struct {
 	CacheBytes int
 	// CacheKey keys the cache. nil: a random key.
 	CacheKey []byte
+	// MarkUntrusted puts signs round what tools and documents say, for the model. Such a request does not
+	// leave as it came.
+	MarkUntrusted bool
 	// Allow excuses what analysts have judged to be no attack. nil: nothing is excused.
 	Allow *allow.List
 	// Uninspected says what happens to parts of a streamed answer that cannot be read. nil: Flag.

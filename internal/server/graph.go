@@ -197,6 +197,7 @@ func newInspector(cfg *config.Config, det detect.Detector, allowed *allow.List) 
 		Detector: det, Policy: pol, Allow: allowed, Mode: modes[cfg.Inspect.Mode], Dialects: dialects(),
 		HoldTime: cfg.Inspect.Stream.HoldTime, HoldBytes: int(cfg.Inspect.Stream.HoldBytes),
 		CacheBytes: int(cfg.Inspect.CacheBytes), Uninspected: cfg.Proxy.Uninspected.Action,
+		MarkUntrusted: cfg.Inspect.MarkUntrusted,
 	})
 }
 
