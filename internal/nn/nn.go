@@ -11,6 +11,7 @@
 package nn
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -55,13 +56,22 @@ type Encoder struct {
 
 // Open reads a packed file. The large part of it is used where it stands: packed must not change as
 // long as the encoder is in use. Anything that is not exactly what Convert writes is an error:
-// another version, sizes that do not fit, a checksum, weights outside their bounds.
+// another version, sizes that do not fit, a checksum, weights outside their bounds. Kernels that
+// compute otherwise than plain Go on this machine are passed over, unless they are forced.
 func Open(packed []byte) (*Encoder, error) {
 	set, err := chosen()
 	if err != nil {
 		return nil, err
 	}
-	return open(packed, set)
+	e, err := open(packed, set)
+	if errors.Is(err, errKernels) && os.Getenv(PathVariable) == "" {
+		for _, name := range Paths() {
+			if e, err := OpenOn(name, packed); err == nil {
+				return e, nil
+			}
+		}
+	}
+	return e, err
 }
 
 // OpenString is Open for a file that was embedded as a string.
@@ -81,6 +91,9 @@ func OpenOn(path string, packed []byte) (*Encoder, error) {
 func open(packed []byte, set *kernel.Set) (*Encoder, error) {
 	e := &Encoder{kern: set}
 	if err := e.decode(packed); err != nil {
+		return nil, err
+	}
+	if err := e.verify(); err != nil {
 		return nil, err
 	}
 	return e, nil

@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// Plain names the set that every machine can run.
+const Plain = "go"
+
 // Available names the sets that this machine can run, best first. The last is always "go".
 func Available() []string {
 	var names []string
