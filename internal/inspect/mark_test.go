@@ -29,7 +29,9 @@ func TestMarkUntrusted(t *testing.T) {
 			if err != nil || d.Denied() || !x.Changed {
 				t.Fatalf("%+v, %v, changed %v", d, err, x.Changed)
 			}
-			var got struct{ Messages []struct{ Role, Content string } }
+			var got struct {
+				Messages []struct{ Role, Content string }
+			}
 			if err := json.Unmarshal(x.Forward, &got); err != nil {
 				t.Fatalf("%v: %s", err, x.Forward)
 			}

@@ -42,7 +42,7 @@ type Options struct {
 	// Readings returns what else a text may be read as. nil: the text alone.
 	Readings func(text string) (rs []Reading, cut bool)
 	Budget   float64 // 0: DefaultBudget
-	Windows  int     // that the encoder reads of one text; 0: 8
+	Windows  int     // that the encoder reads of one text; 0: DefaultWindows
 	Version  string
 	// Strict makes a learned tier that cannot answer a failure of the whole detector. Otherwise the
 	// rules decide alone and a finding of the category gate.Unread says so.
@@ -78,6 +78,10 @@ func without(text []byte, fs []gate.Finding) (rest string, changed bool) {
 	}
 	return string(b), b != nil
 }
+
+// DefaultWindows is how many windows of a text the encoder reads. What is over is read by the rules and
+// the lexical tier alone, as is every byte.
+const DefaultWindows = 6
 
 // DefaultPatience is how long a text waits for one of the workers.
 const DefaultPatience = 150 * time.Millisecond
@@ -119,7 +123,7 @@ func New(o Options, n int) *Classifier {
 		o.Budget = DefaultBudget
 	}
 	if o.Windows == 0 {
-		o.Windows = 8
+		o.Windows = DefaultWindows
 	}
 	if o.Patience == 0 {
 		o.Patience = DefaultPatience
@@ -130,6 +134,9 @@ func New(o Options, n int) *Classifier {
 	}
 	return c
 }
+
+// HasEncoder says whether there is an encoder tier.
+func (c *Classifier) HasEncoder() bool { return c.o.Encoder != nil }
 
 // Version implements detect.Detector.
 func (c *Classifier) Version() string { return c.o.Version }
@@ -239,13 +246,13 @@ func (c *Classifier) Weigh(text string, place Place) ([]Evidence, error) {
 	rule := func(t string) float64 {
 		return ruleScore(c.o.Rules.Detect(&gate.Segment{Text: []byte(t), Channel: channels[place]}))
 	}
-	v, err := w.one(text, place, rule(text), nil)
+	v, err := w.one(text, place, rule(text), nil, "")
 	es := []Evidence{v.evidence}
 	if c.o.Readings != nil {
 		rs, _ := c.o.otherwise(text)
 		for _, r := range rs {
 			if r.Text != "" && err == nil {
-				v, err = w.one(r.Text, place, rule(r.Text), &r)
+				v, err = w.one(r.Text, place, rule(r.Text), &r, "")
 				es = append(es, v.evidence)
 			}
 		}

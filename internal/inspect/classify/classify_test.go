@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -383,4 +384,44 @@ type vagueEncoder struct{}
 func (vagueEncoder) Run(ids []int32) ([4]float32, []float32, error) {
 	nan := float32(math.NaN())
 	return [4]float32{nan, nan, nan, nan}, make([]float32, len(ids)), nil
+}
+
+// counting is an encoder that is sure of an attack, and counts how often it is asked.
+type counting struct{ asked *int }
+
+func (c counting) Run(ids []int32) ([4]float32, []float32, error) {
+	*c.asked++
+	return [4]float32{-9, 9, 0, -9}, make([]float32, len(ids)), nil
+}
+
+// The encoder is not asked about what the tiers before it clear, and decides about the rest; never
+// about more windows than it may read.
+func TestTheEncoderReadsWhatIsNotCleared(t *testing.T) {
+	asked := 0
+	with := func(clear float64) *Classifier {
+		return classifier(t, func(o *Options) {
+			o.Encoder = func() Encoder { return counting{&asked} }
+			for name, ps := range o.Stack.Places {
+				ps.Fast = &FastStack{Weights: slices.Clone(ps.Weights), Curves: ps.Curves, Clear: clear}
+				ps.Weights[1], ps.Weights[2] = 0, 1
+				o.Stack.Places[name] = ps
+			}
+		})
+	}
+	c := with(0.3)
+	if fs := c.Detect(seg(gate.ChannelUser, calm)); len(fs) > 0 || asked > 0 {
+		t.Errorf("a text that is cleared: asked %d times, found %v", asked, fs)
+	}
+	if fs := c.Detect(seg(gate.ChannelUser, attack)); learned(fs) == nil || asked == 0 {
+		t.Errorf("a text that is not: asked %d times, found %v", asked, fs)
+	}
+	asked = 0
+	c.o.Readings = nil
+	if c.Detect(seg(gate.ChannelUser, strings.Repeat(calm+" "+attack+" ", 200))); asked == 0 || asked > mostRuns*DefaultWindows+DefaultWindows {
+		t.Errorf("a long text: asked %d times", asked)
+	}
+	asked = 0
+	if fs := with(1).Detect(seg(gate.ChannelUser, calm)); learned(fs) == nil || asked == 0 {
+		t.Errorf("nothing is cleared: asked %d times, found %v", asked, fs)
+	}
 }

@@ -8,6 +8,7 @@ import (
 const (
 	maxTokens    = 128 // of one run, the control token included
 	tokenOverlap = 24  // between the runs of a window that has more
+	mostRuns     = 2   // of the network, for each window it may read: bytes that no piece covers make many tokens
 	markLevel    = 0.0 // log-odds from which a token counts as part of an attack
 )
 
@@ -50,7 +51,7 @@ func (w *worker) encode(text string, ws []Span, chosen []int, place Place, ev *E
 					v.start, v.end = base+start, base+end
 				}
 			}
-			if to == len(w.toks) {
+			if to == len(w.toks) || len(w.encs) >= mostRuns*w.o.Windows {
 				break
 			}
 			from = to - tokenOverlap

@@ -20,6 +20,16 @@ type Stack struct {
 type PlaceStack struct {
 	Weights []float64 `json:"weights"`
 	Curves  []Curve   `json:"curves"`
+	// Fast judges before the encoder has read; nil: the encoder reads everything.
+	Fast *FastStack `json:"fast,omitempty"`
+}
+
+// FastStack is the stack of the tiers that read every byte. Of a text that at least the share Clear of
+// the benign ones outdo, the encoder is not asked: what it says there is the verdict.
+type FastStack struct {
+	Weights []float64 `json:"weights"`
+	Curves  []Curve   `json:"curves"`
+	Clear   float64   `json:"clear"`
 }
 
 // Curve is the calibration of one kind of text: P[i] is the share of benign texts of that kind
@@ -46,16 +56,31 @@ func LoadStack(file []byte) (*Stack, error) {
 		if !ok || len(ps.Weights) != Features {
 			return nil, fmt.Errorf("stack: place %s lacks its %d weights", p, Features)
 		}
-		if len(ps.Curves) == 0 {
-			return nil, fmt.Errorf("stack: place %s has no calibration", p)
+		if err := checkCurves(ps.Curves); err != nil {
+			return nil, fmt.Errorf("stack: place %s: %w", p, err)
 		}
-		for _, c := range ps.Curves {
-			if err := c.check(); err != nil {
-				return nil, fmt.Errorf("stack: place %s, %s: %w", p, c.Kind, err)
+		if f := ps.Fast; f != nil {
+			if len(f.Weights) != Features || !(f.Clear > 0 && f.Clear <= 1) {
+				return nil, fmt.Errorf("stack: place %s: the fast stack lacks its %d weights or its share", p, Features)
+			}
+			if err := checkCurves(f.Curves); err != nil {
+				return nil, fmt.Errorf("stack: place %s, fast: %w", p, err)
 			}
 		}
 	}
 	return &s, nil
+}
+
+func checkCurves(cs []Curve) error {
+	if len(cs) == 0 {
+		return errors.New("no calibration")
+	}
+	for _, c := range cs {
+		if err := c.check(); err != nil {
+			return fmt.Errorf("%s: %w", c.Kind, err)
+		}
+	}
+	return nil
 }
 
 func (c *Curve) check() error {
@@ -70,32 +95,50 @@ func (c *Curve) check() error {
 	return nil
 }
 
-// Z is the number: log-odds of an attack before calibration.
-func (s *Stack) Z(place Place, e *Evidence) (z float64) {
+// Judge is the number, log-odds of an attack before calibration, and the share of benign texts of a kind
+// whose number is at least that.
+func (s *Stack) Judge(place Place, kind string, e *Evidence) (z, p float64) {
 	if s == nil {
-		return 0
+		return 0, 1
 	}
+	ps := s.Places[place.String()]
+	if z = dot(ps.Weights, e); math.IsNaN(z) {
+		return z, 1
+	}
+	return z, curveOf(ps.Curves, kind).at(z)
+}
+
+// Cleared judges before the encoder has read, and says whether that is enough.
+func (s *Stack) Cleared(place Place, kind string, e *Evidence) (z, p float64, ok bool) {
+	if s == nil {
+		return 0, 1, false
+	}
+	f := s.Places[place.String()].Fast
+	if f == nil {
+		return 0, 1, false
+	}
+	if z = dot(f.Weights, e); math.IsNaN(z) {
+		return z, 1, false
+	}
+	p = curveOf(f.Curves, kind).at(z)
+	return z, p, p >= f.Clear
+}
+
+func dot(w []float64, e *Evidence) (z float64) {
 	x := e.Vector()
-	for i, w := range s.Places[place.String()].Weights {
-		z += w * x[i]
+	for i := range w {
+		z += w[i] * x[i]
 	}
 	return z
 }
 
-// P is the share of benign texts like this one whose number is at least z.
-func (s *Stack) P(place Place, e *Evidence, z float64) float64 {
-	if s == nil {
-		return 1
-	}
-	cs := s.Places[place.String()].Curves
-	kind := Kind(e)
-	c := &cs[0]
+func curveOf(cs []Curve, kind string) *Curve {
 	for i := range cs {
 		if cs[i].Kind == kind {
-			c = &cs[i]
+			return &cs[i]
 		}
 	}
-	return c.at(z)
+	return &cs[0]
 }
 
 // Kind is the sort of text that is calibrated by itself.

@@ -46,12 +46,12 @@ type verdict struct {
 
 // read judges a text and each of its readings, and returns the worst.
 func (w *worker) read(text string, place Place, rules []gate.Finding) (verdict, error) {
-	best, err := w.one(text, place, ruleScore(rules), nil)
+	best, err := w.one(text, place, ruleScore(rules), nil, "")
 	if err != nil {
 		return best, err
 	}
 	best.view = "raw"
-	plain := best.evidence
+	kind := Kind(&best.evidence)
 	cut := false
 	if w.o.Readings != nil {
 		var rs []Reading
@@ -61,17 +61,17 @@ func (w *worker) read(text string, place Place, rules []gate.Finding) (verdict, 
 				continue
 			}
 			fs := w.o.Rules.Detect(&gate.Segment{Text: []byte(r.Text), Channel: channels[place]})
-			v, err := w.one(r.Text, place, ruleScore(fs), &r)
+			v, err := w.one(r.Text, place, ruleScore(fs), &r, kind)
 			if err != nil {
 				return best, err
 			}
-			if v.z > best.z {
+			if v.p < best.p {
 				v.view, v.of = r.View, &r
 				best = v
 			}
 		}
 	}
-	best.p, best.cut = w.o.Stack.P(place, &plain, best.z), cut
+	best.cut = cut
 	if best.p <= w.o.Budget {
 		w.locate(text, place, &best)
 	}
@@ -108,8 +108,8 @@ func ruleScore(fs []gate.Finding) (s float64) {
 	return s
 }
 
-// one judges one reading; of is nil for the text itself.
-func (w *worker) one(text string, place Place, rule float64, of *Reading) (verdict, error) {
+// one judges one reading as a text of that kind; of is nil and the kind empty for the text itself.
+func (w *worker) one(text string, place Place, rule float64, of *Reading, kind string) (verdict, error) {
 	ws := Windows(text)
 	n := len(ws)
 	if of != nil {
@@ -134,22 +134,30 @@ func (w *worker) one(text string, place Place, rule float64, of *Reading) (verdi
 	}
 	ev := Evidence{Rule: rule, Windows: n, Foreign: alien(text), Decoded: of != nil}
 	v := verdict{start: ws[hot].Start, end: ws[hot].End}
+	if kind == "" {
+		kind = Kind(&ev)
+	}
 	chosen := w.choose(text, len(ws))
 	ev.Lexical, ev.Lexical3 = worst3(w.lexes)
 	if w.net != nil {
+		var clear bool
+		if v.z, v.p, clear = w.o.Stack.Cleared(place, kind, &ev); clear {
+			v.evidence = ev
+			return v, nil
+		}
 		if err := w.encode(text, ws, chosen, place, &ev, &v); err != nil {
 			return v, err
 		}
 	}
 	v.evidence = ev
-	if v.z = w.o.Stack.Z(place, &ev); math.IsNaN(v.z) {
+	if v.z, v.p = w.o.Stack.Judge(place, kind, &ev); math.IsNaN(v.z) {
 		return v, errNumber // it would compare as harmless
 	}
 	return v, nil
 }
 
 // choose lists the windows that the encoder reads: all of a short text; of a longer one the first
-// and the last, those the lexical tier likes least, and two that nobody can foresee.
+// and the last, one that nobody can foresee, and those the lexical tier likes least.
 func (w *worker) choose(text string, n int) []int {
 	all := make([]int, n)
 	for i := range all {
@@ -159,7 +167,7 @@ func (w *worker) choose(text string, n int) []int {
 		return all
 	}
 	keep := map[int]bool{0: true, n - 1: true}
-	for r := maphash.String(seed, text); len(keep) < 4; r = r*6364136223846793005 + 1442695040888963407 {
+	for r := maphash.String(seed, text); len(keep) < 3; r = r*6364136223846793005 + 1442695040888963407 {
 		keep[int(r>>33)%n] = true
 	}
 	slices.SortFunc(all, func(a, b int) int {

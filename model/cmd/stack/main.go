@@ -93,7 +93,12 @@ func main() {
 	for p, ss := range by {
 		w := fit(ss)
 		fmt.Fprintf(os.Stderr, "%s: %d rows, weights %.3v\n", p, len(ss), w)
-		stack.Places[p.String()] = classify.PlaceStack{Weights: w, Curves: calibrate(ss, w)}
+		ps := classify.PlaceStack{Weights: w, Curves: calibrate(ss, w)}
+		if c.HasEncoder() {
+			ps.Fast = fast(ss, &ps)
+			fmt.Fprintf(os.Stderr, "%s: the encoder is not asked from %.2f, weights %.3v\n", p, ps.Fast.Clear, ps.Fast.Weights)
+		}
+		stack.Places[p.String()] = ps
 	}
 	b, err := json.MarshalIndent(stack, "", " ")
 	if err != nil {
@@ -102,6 +107,53 @@ func main() {
 	if err := os.WriteFile(*out, append(b, '\n'), 0o644); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// lost is the share of the attacks the full stack finds that may be cleared before the encoder reads.
+const lost = 0.01
+
+// fast is the stack of the evidence without the encoder's, and the share of benign texts from which that
+// is enough: the lowest that loses no more than lost of the attacks that full finds at one in a hundred.
+func fast(ss []*sample, full *classify.PlaceStack) *classify.FastStack {
+	bare := make([]*sample, len(ss))
+	for i, s := range ss {
+		b := *s
+		b.es = nil
+		for _, e := range s.es {
+			e.Encoder, e.Encoder3, e.Jailbrk, e.Harm, e.Mark = 0, 0, 0, 0, 0
+			b.es = append(b.es, e)
+		}
+		bare[i] = &b
+	}
+	w := fit(bare)
+	f := &classify.FastStack{Weights: w, Curves: calibrate(bare, w)}
+	for _, f.Clear = range []float64{0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1} {
+		found, cleared := 0.0, 0.0
+		one := classify.Stack{Places: map[string]classify.PlaceStack{"user": {Weights: full.Weights, Curves: full.Curves, Fast: f}}}
+		for k, s := range ss {
+			if !s.attack {
+				continue
+			}
+			kind := classify.Kind(&s.es[0])
+			at, _ := s.worst(full.Weights)
+			if _, p := one.Judge(classify.User, kind, &s.es[at]); p > 0.01 {
+				continue
+			}
+			found += s.weight
+			all := true
+			for i := range bare[k].es {
+				_, _, ok := one.Cleared(classify.User, kind, &bare[k].es[i])
+				all = all && ok
+			}
+			if all {
+				cleared += s.weight
+			}
+		}
+		if cleared <= lost*found {
+			break
+		}
+	}
+	return f
 }
 
 func dot(w []float64, e *classify.Evidence) (z float64) {
@@ -132,19 +184,20 @@ func fit(ss []*sample) []float64 {
 		count[k(s)]++
 	}
 	var total [2]float64
-	for _, s := range ss {
-		s.weight /= math.Sqrt(count[k(s)])
-		total[b2i(s.attack)] += s.weight
+	weight := make([]float64, len(ss))
+	for i, s := range ss {
+		weight[i] = s.weight / math.Sqrt(count[k(s)])
+		total[b2i(s.attack)] += weight[i]
 	}
 	w := make([]float64, classify.Features)
 	w[1], w[2], w[5] = 0.3, 0.6, 1
 	m, v := make([]float64, len(w)), make([]float64, len(w))
 	for step := 1; step <= 1500; step++ {
 		g := make([]float64, len(w))
-		for _, s := range ss {
+		for i, s := range ss {
 			at, z := s.worst(w)
 			y := float64(b2i(s.attack))
-			d := (1/(1+math.Exp(-z)) - y) * s.weight / total[b2i(s.attack)]
+			d := (1/(1+math.Exp(-z)) - y) * weight[i] / total[b2i(s.attack)]
 			x := s.es[at].Vector()
 			for i := range g {
 				g[i] += d * x[i]
