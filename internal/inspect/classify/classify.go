@@ -11,15 +11,18 @@
 package classify
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/inspect/detect"
 	"sallyport.dev/sallyport/internal/inspect/lexical"
 	"sallyport.dev/sallyport/internal/inspect/token"
+	"sallyport.dev/sallyport/internal/inspect/turns"
 )
 
 // Encoder runs the network on one window: a control token and then the window's own.
@@ -49,6 +52,13 @@ type Options struct {
 	Strict bool
 	// Patience is how long a text waits for its turn; 0: DefaultPatience.
 	Patience time.Duration
+}
+
+// sorted puts findings into the order that detect.Detector promises.
+func sorted(fs []gate.Finding) {
+	slices.SortStableFunc(fs, func(a, b gate.Finding) int {
+		return cmp.Or(a.Start-b.Start, a.End-b.End, strings.Compare(a.Rule, b.Rule))
+	})
 }
 
 // unread adds to what the rules found that the learned tiers did not read; strict, it fails as a whole.
@@ -108,6 +118,8 @@ var _ detect.Rater = (*Classifier)(nil)
 const (
 	RuleInjection = "learned-injection"
 	RuleJailbreak = "learned-jailbreak"
+	// RuleManyShot is found in a text that holds many invented answers of an assistant that agrees.
+	RuleManyShot = "jailbreak-many-shot"
 	// RuleUnread is found in a text that can be read in more ways than the limits of the readings
 	// allow: what nobody looked at may hold anything, and no honest text met so far needs so many.
 	RuleUnread = "unread-readings"
@@ -115,7 +127,10 @@ const (
 	RuleUnavailable = "learned-unavailable"
 )
 
-const unreadScore = 0.75
+const (
+	unreadScore   = 0.75
+	manyShotScore = 0.8
+)
 
 // New makes a classifier that works on at most n texts at once.
 func New(o Options, n int) *Classifier {
@@ -154,6 +169,15 @@ func (c *Classifier) Detect(seg *gate.Segment) []gate.Finding {
 // like an attack is DefaultBudget, and more where it is smaller.
 func (c *Classifier) Rate(seg *gate.Segment) (fs []gate.Finding, score float64) {
 	fs = c.o.Rules.Detect(seg)
+	if seg.Channel != gate.ChannelSystem && seg.Channel != gate.ChannelDeveloper {
+		if answers, agree := turns.Shots(seg.Text); answers >= turns.LeastShots && agree*2 >= answers {
+			fs = append(slices.Clone(fs), gate.Finding{
+				Category: gate.Jailbreak, Rule: RuleManyShot, Channel: seg.Channel, Path: seg.Path,
+				End: len(seg.Text), View: "raw", Score: manyShotScore,
+			})
+			sorted(fs)
+		}
+	}
 	for _, f := range fs {
 		if f.Category.Attack() {
 			score = max(score, f.Score)
@@ -195,12 +219,7 @@ func (c *Classifier) Rate(seg *gate.Segment) (fs []gate.Finding, score float64) 
 		fs = append(slices.Clone(fs), f)
 	}
 	if len(fs) > n {
-		slices.SortStableFunc(fs, func(a, b gate.Finding) int {
-			if a.Start != b.Start {
-				return a.Start - b.Start
-			}
-			return a.End - b.End
-		})
+		sorted(fs)
 	}
 	return fs, score
 }
