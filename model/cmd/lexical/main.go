@@ -65,6 +65,9 @@ func main() {
 				s.side, s.both = lexical.Caller, s.y == 1
 			}
 			k := fmt.Sprint(r.Source, s.y, s.side)
+			if r.Source == "indirect" {
+				k += r.Family // each of our own families is a source
+			}
 			texts := []string{r.Text}
 			if m := len(samples) % (2 * *bare); *bare > 0 && m < 2 {
 				texts = append(texts, strip(r.Text, m == 0))
