@@ -110,17 +110,8 @@ func (c *call) read(segs []gate.Segment) ([]gate.Finding, error) {
 		p = c.in.purpose(c.x)
 	} else {
 		p = purpose.Read(segs, c.in.opt.Detector) // the texts as they are now
-		for _, f := range p.Findings() {
-			fs = c.reader.Add(fs, segs, f)
-		}
 	}
-	for i := range segs {
-		for _, f := range p.Tainted(&segs[i]) {
-			f.Segment = i
-			fs = c.reader.Add(fs, segs, f)
-		}
-	}
-	return fs, nil
+	return p.Add(&c.reader, segs, fs), nil
 }
 
 // act does what the worst finding asks for.

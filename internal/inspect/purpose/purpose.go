@@ -22,6 +22,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/inspect/detect"
+	"sallyport.dev/sallyport/internal/inspect/finding"
 	"sallyport.dev/sallyport/internal/inspect/sentence"
 )
 
@@ -118,6 +119,23 @@ func (p *Purpose) Findings() []gate.Finding {
 		return nil
 	}
 	return p.found
+}
+
+// Add adds to what was found in segs what this request says about them: orders off the task, where it
+// is segs that were read, and tainted arguments.
+func (p *Purpose) Add(r *finding.Reader, segs []gate.Segment, fs []gate.Finding) []gate.Finding {
+	if r.Direction == gate.Request {
+		for _, f := range p.Findings() {
+			fs = r.Add(fs, segs, f)
+		}
+	}
+	for i := range segs {
+		for _, f := range p.Tainted(&segs[i]) {
+			f.Segment = i
+			fs = r.Add(fs, segs, f)
+		}
+	}
+	return fs
 }
 
 // holds says whether a text came with data and could name a destination.

@@ -14,6 +14,7 @@ import (
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/inspect/detect"
 	"sallyport.dev/sallyport/internal/inspect/finding"
+	"sallyport.dev/sallyport/internal/inspect/purpose"
 	"sallyport.dev/sallyport/internal/inspect/turns"
 	"sallyport.dev/sallyport/internal/wire/openai"
 )
@@ -23,10 +24,12 @@ type row struct {
 	reader  finding.Reader
 	channel gate.Channel
 	score   float64 // of the row so far
+
+	detector detect.Detector
 }
 
 func newRow(o Options) *row {
-	r := &row{channel: o.Channel}
+	r := &row{channel: o.Channel, detector: o.Detector}
 	find := o.Detector.Detect
 	if d, ok := o.Detector.(detect.Rater); ok {
 		find = func(seg *gate.Segment) []gate.Finding {
@@ -77,8 +80,11 @@ func (r *row) scan(j *job) (answer any) {
 func (r *row) judge(reading *gate.Reading) (fs []gate.Finding, score float64, err error) {
 	r.score = 0
 	reading.Segments = turns.Join(reading.Segments)
-	fs, err = r.reader.Read(reading.Segments)
-	return fs, max(r.score, finding.Score(fs)), err
+	if fs, err = r.reader.Read(reading.Segments); err != nil {
+		return nil, 0, err
+	}
+	fs = purpose.Read(reading.Segments, r.detector).Add(&r.reader, reading.Segments, fs)
+	return fs, max(r.score, finding.Score(fs)), nil
 }
 
 // verdict is the severest action. What cannot be taken out where it stands is blocked, as it would
