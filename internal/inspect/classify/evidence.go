@@ -18,7 +18,7 @@ type Evidence struct {
 	Rule     float64 `json:"rule"`  // highest score of a rule for attacks
 	Windows  int     `json:"n"`     // windows of the text
 	Foreign  float64 `json:"alien"` // share of letters outside Latin script
-	Decoded  bool    `json:"dec"`   // not the text itself
+	Decoded  bool    `json:"dec"`   // not the text itself, and not the text with other quotes and dashes
 }
 
 // Features is the length of a vector.

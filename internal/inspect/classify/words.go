@@ -54,8 +54,9 @@ func apart(v *token.Vocab, r *Reading) (Reading, bool) {
 	b.WriteString(r.Text[done:])
 	back := func(at int) int { return at - sort.SearchInts(places, at) }
 	whole := *r
+	text := strings.ToLower(b.String())
 	return Reading{
-		View: r.View + ">words", Text: strings.ToLower(b.String()),
+		View: r.View + ">words", Text: text, Decoded: [][2]int{{0, len(text)}},
 		Source: func(start, end int) (int, int) { return whole.Source(back(start), max(back(start), back(end))) },
 	}, true
 }

@@ -132,7 +132,7 @@ func (w *worker) one(text string, place Place, rule float64, of *Reading, kind s
 			hot = i
 		}
 	}
-	ev := Evidence{Rule: rule, Windows: n, Foreign: alien(text), Decoded: of != nil}
+	ev := Evidence{Rule: rule, Windows: n, Foreign: alien(text), Decoded: of != nil && len(of.Decoded) > 0}
 	v := verdict{start: ws[hot].Start, end: ws[hot].End}
 	if kind == "" {
 		kind = Kind(&ev)
