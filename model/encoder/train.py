@@ -1,6 +1,6 @@
 """Trains the encoder on rows that model/cmd/prep made. Seeded, resumable, one thread.
 
-  train.py --pretrained use.pt --vocab-size N --out DIR [--minutes M] [--epochs E] FILE.prep...
+  train.py --pretrained trunk.pt --vocab vocab.txt --out DIR [--minutes M] [--epochs E] FILE.prep...
 
 A row of several windows is judged by its worst window, in training as in production.
 """
@@ -20,6 +20,22 @@ from net import Net, start
 # A plain harmful request is no attack on the model; knowing one helps to tell a dressed one.
 CLASS = {"benign": 0, "injection": 1, "jailbreak": 2, "harmful_request": 3}
 MAXT = 128
+
+
+class Vocab:
+    """The ids of a vocabulary (weights/vocab.txt) that training speaks of: an id is a line."""
+
+    def __init__(self, name):
+        self.controls, self.bytes, self.size, self.blank = {}, [], 0, 0
+        for line in open(name, encoding="utf-8"):
+            kind, value, _ = line.rstrip("\n").split("\t")
+            if kind == "control":
+                self.controls[value] = self.size
+            elif kind == "byte":
+                self.bytes.append(self.size)
+            elif kind == "piece" and value == '"\u2581"':
+                self.blank = self.size
+            self.size += 1
 
 
 def load(files, controls, without):
@@ -71,7 +87,7 @@ def batches(rows, idx, rnd, budget):
     return out
 
 
-def collate(rows, b, rnd=None, vocab=0):
+def collate(rows, b, rnd=None, vocab=None):
     ws, owner, marks = [], [], []
     for j, i in enumerate(b):
         for k, w in enumerate(rows[i][2]):
@@ -93,7 +109,7 @@ def collate(rows, b, rnd=None, vocab=0):
         if rnd is not None and len(w) > 6:  # a few pieces are lost, so that no single one decides
             for p in range(1, len(w)):
                 if rnd.random() < 0.04:
-                    ids[n, p] = 8002 + rnd.randrange(256) if rnd.random() < 0.2 else 30
+                    ids[n, p] = rnd.choice(vocab.bytes) if rnd.random() < 0.2 else vocab.blank
     lens = torch.tensor([len(w) for w in ws])
     y = torch.tensor([rows[i][0] for i in b])
     return torch.from_numpy(ids), lens, torch.tensor(owner), y, torch.from_numpy(mk)
@@ -116,8 +132,7 @@ def main():
     a = argparse.ArgumentParser()
     a.add_argument("files", nargs="+")
     a.add_argument("--pretrained")
-    a.add_argument("--vocab-size", type=int)
-    a.add_argument("--controls", default='{"user":8258,"tool":8259,"document":8260}')
+    a.add_argument("--vocab", required=True)
     a.add_argument("--init", help="a net.pt to go on from instead of the pretrained trunk")
     a.add_argument("--floor", type=float, default=0.03, help="share of the learning rate at the end")
     a.add_argument("--out")
@@ -133,8 +148,9 @@ def main():
     torch.set_flush_denormal(True)
     torch.manual_seed(o.seed)
     rnd = random.Random(o.seed)
-    rows = load(o.files, json.loads(o.controls), set(o.without.split(",")))
-    net = start(o.vocab_size, o.pretrained)
+    vocab = Vocab(o.vocab)
+    rows = load(o.files, vocab.controls, set(o.without.split(",")))
+    net = start(vocab.size, o.pretrained)
     if o.init:
         old = torch.load(o.init)
         for k in ("h2.weight", "h2.bias"):  # a class more than it had: begins as benign
@@ -163,7 +179,7 @@ def main():
         k = min(1.0, (step + 1) / 100) * max(o.floor, 1 - frac(step))
         for g, lr in zip(opt.param_groups, base):
             g["lr"] = lr * k
-        ids, lens, owner, y, mk = collate(rows, todo[step], rnd)
+        ids, lens, owner, y, mk = collate(rows, todo[step], rnd, vocab)
         logits, marks, real = net(ids, lens)
         with torch.no_grad():
             at = worst(attack(logits), owner, len(y))
