@@ -61,6 +61,7 @@ func (c *card) limits(context.Context) error {
 	c.line("- The rows are public sets, and a part of their labels is loose: a few \"benign\" rows are attacks, a few attacks are none.")
 	c.line("- Most rows are English. A language with few benign rows has a wide interval, and a language that is in no row has no figure.")
 	c.line("- The documents and tool results that nothing was trained on come from our own generator: new carriers and wordings, but of one hand.")
+	c.line("- A source that is left out may have relatives that are not: rewrites of the same attacks are in several sets. Its figure is then too kind.")
 	c.line("- The threshold at 1 %% is set on the rows that it is measured on, as for every detector in the table beside; the default budget is not.")
 	c.line("- Harmful requests without a technique are no attack here. Models refuse those; this detector does not look for them.")
 	c.line("- Who knows the weights can write around them. The figures under \"Rewritten\" are of writers who do not.")
