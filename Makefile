@@ -1,5 +1,5 @@
 # Thin names for the commands of CONTRIBUTING.md.
-.PHONY: check test bench bench-detect fuzz demo build
+.PHONY: check test bench bench-detect eval card fuzz demo build
 build:
 	go build -trimpath -o bin/sallyport ./cmd/sallyport
 check:
@@ -10,6 +10,15 @@ bench: build
 	go run ./test/load/bench --sallyport bin/sallyport
 bench-detect: build
 	go run ./test/load/detect --binary bin/sallyport
+# DATA (or SALLYPORT_DATA) is the directory of train.jsonl.gz and dev.jsonl.gz; OUT the page.
+DATA ?= $(SALLYPORT_DATA)
+OUT ?= bin/eval.html
+eval: build
+	SALLYPORT_DATA="$(DATA)" ./model/eval.sh "$(OUT)"
+card:
+	@test -n "$(DATA)" || { echo "not run: name the directory of the rows, as in make card DATA=DIR" >&2; exit 2; }
+	@! command -v npm >/dev/null || (cd test/peers && npm ci --ignore-scripts --no-audit --no-fund --silent)
+	go run ./model/cmd/card -data "$(DATA)"
 fuzz:
 	./.ci/fuzz 30s
 demo:

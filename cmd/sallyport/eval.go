@@ -89,14 +89,14 @@ A peer is a program that reads {"id", "text", "channel"} lines and writes {"id",
 }
 
 func problem(p evaluate.Problem) string {
-	at := plain(p.File)
+	at := evaluate.Plain(p.File)
 	if p.Line > 0 {
 		at += fmt.Sprintf(":%d", p.Line)
 	}
 	if p.System != "" {
-		at += ": " + plain(p.System)
+		at += ": " + evaluate.Plain(p.System)
 	}
-	return at + ": " + plain(p.What)
+	return at + ": " + evaluate.Plain(p.What)
 }
 
 // complete reads the flags that have a form of their own.

@@ -1,7 +1,8 @@
 // Package evade writes text the way attackers hide it from filters, one transform for every writing
 // that the readings of internal/inspect undo, and dresses benign text in the legitimate look of such
-// writings. It is the attacker's side of the evasion tests and of training; the product never
-// imports it. Everything is a pure function of text and seed.
+// writings. It is the attacker's side of the evasion tests, of training and of `sallyport eval`
+// (internal/server/eval.go); the gateway never calls it. Everything is a pure function of text and
+// seed.
 //
 // The transforms are those of "Bypassing prompt injection and jailbreak detection in LLM guardrails"
 // (Hackett et al., arXiv 2504.11168), garak's encoding probes, the payload splitting of Kang et al.

@@ -27,6 +27,7 @@ type Row struct {
 	Carrier string `json:"carrier"` // of model/corpus: the kind of tool result or document
 	Span    []int  `json:"span"`    // bytes of the attack within the text, where known
 	Pair    string `json:"pair"`    // rows that share it are the same text with and without an attack
+	Base    string `json:"base_id"` // the row whose text this one is written from, where known
 }
 
 // Attack says whether the row is a positive, and whether it counts at all: a plain harmful request

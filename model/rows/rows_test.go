@@ -81,3 +81,57 @@ func TestWithheld(t *testing.T) {
 		}
 	}
 }
+
+// Every row is for one thing at most, and the licence counts only where weights are given away.
+func TestPart(t *testing.T) {
+	id := func(held bool) string {
+		for i := 0; ; i++ {
+			if r := (Row{ID: string(rune('a' + i)), Source: "s"}); r.Held() == held {
+				return r.ID
+			}
+		}
+	}
+	for _, c := range []struct {
+		name string
+		row  Row
+		ship Part
+		any  Part
+	}{
+		{"an attack", Row{ID: id(false), Label: "injection", Licence: "permissive"}, Trained, Trained},
+		{"held", Row{ID: id(true), Label: "benign", Licence: "cc-by-sa"}, Fitted, Fitted},
+		{"no licence", Row{ID: id(false), Label: "benign", Licence: "nc"}, OutLicence, Trained},
+		{"unknown licence, held", Row{ID: id(true), Label: "jailbreak", Licence: "unknown"}, OutLicence, Fitted},
+		{"harmful", Row{ID: id(false), Label: "harmful_request", Licence: "permissive"}, OutNeither, OutNeither},
+		{"system", Row{ID: id(true), Label: "benign", Channel: "system", Licence: "permissive"}, OutSystem, OutSystem},
+		{"withheld", Row{ID: id(true), Label: "injection", Carrier: "wiki", Family: "atk.override", Licence: "permissive"}, OutNew, OutNew},
+		{"encoded", Row{ID: id(false), Label: "injection", Family: "obf_hex", Licence: "permissive"}, OutEncoded, OutEncoded},
+		{"encoded and benign", Row{ID: id(false), Label: "benign", Family: "obf_hex", Licence: "permissive"}, Trained, Trained},
+	} {
+		c.row.Source = "s"
+		if a, b := c.row.Part(true), c.row.Part(false); a != c.ship || b != c.any {
+			t.Errorf("%s: %q and %q", c.name, a, b)
+		}
+	}
+}
+
+// Leaving a source out leaves out what was made of its rows, and nothing else's.
+func TestFrom(t *testing.T) {
+	for _, c := range []struct {
+		row  Row
+		want bool
+	}{
+		{Row{Source: "a"}, true},
+		{Row{Source: "ab"}, false},
+		{Row{Source: "x", Base: "a-00012"}, true},
+		{Row{Source: "x", Base: "ab-00012"}, false},
+		{Row{Source: "frame_jailbreak", ID: "frame-a-1"}, true},
+		{Row{Source: "", ID: "a-1"}, false},
+	} {
+		if got := c.row.From([]string{"", "a"}); got != c.want {
+			t.Errorf("%+v: %v", c.row, got)
+		}
+	}
+	if (&Row{}).From([]string{""}) {
+		t.Error("no source is a source")
+	}
+}

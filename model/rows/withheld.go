@@ -26,3 +26,9 @@ func (r *Row) Withheld() (any, both bool) {
 	c, f := slices.Contains(withheldCarriers, r.Carrier), slices.Contains(withheldFamilies, r.Family)
 	return c || f, c && (f || r.Family == "neg.none")
 }
+
+// NewCarriers and NewFamilies name what is withheld, the families with neg.none, which is no payload.
+func NewCarriers() []string { return slices.Clone(withheldCarriers) }
+
+// NewFamilies: see NewCarriers.
+func NewFamilies() []string { return append(slices.Clone(withheldFamilies), "neg.none") }

@@ -9,7 +9,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -44,7 +43,7 @@ func main() {
 	shippable := flag.Bool("shippable", false, "only rows whose licence may shape shipped weights")
 	out := flag.String("out", "", "file of weights")
 	seed := flag.Uint64("seed", 1, "seed")
-	without := flag.String("without", "", "sources left out, with commas")
+	without := flag.String("without", "", "sources left out, and what is made of their rows, with commas")
 	flag.Parse()
 	left := strings.Split(*without, ",")
 	var samples []sample
@@ -53,10 +52,10 @@ func main() {
 	var keys []string
 	for _, name := range flag.Args() {
 		err := rows.Each(name, func(r *rows.Row) error {
-			attack, counts := r.Attack()
-			if kept, _ := r.Withheld(); kept || !counts || attack && r.Encoded() || r.Channel == "system" || r.Held() || *shippable && !r.Shippable() || slices.Contains(left, r.Source) {
+			if r.Part(*shippable) != rows.Trained || r.From(left) {
 				return nil
 			}
+			attack, _ := r.Attack()
 			s := sample{side: lexical.Foreign}
 			if attack {
 				s.y = 1

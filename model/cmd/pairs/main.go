@@ -2,7 +2,7 @@
 // results are found at a rate of false alarms, and what taking them out leaves. Every row goes through
 // the gateway's own inspection, as the result of a tool in a call.
 //
-//	pairs [-weights DIR] ROWS...
+//	pairs [-weights DIR] [-json] ROWS...
 package main
 
 import (
@@ -41,6 +41,7 @@ type group struct {
 func main() {
 	dir := flag.String("weights", "", "directory of weights; none: the built-in ones")
 	rate := flag.Float64("rate", 0.01, "share of benign rows that may be called attacks")
+	asJSON := flag.Bool("json", false, "print one JSON object, a member for each group")
 	flag.Parse()
 	c, err := open(*dir)
 	if err != nil {
@@ -89,6 +90,12 @@ func main() {
 		for _, k := range []string{" all", "family " + j.row.Family, "carrier " + j.row.Carrier} {
 			groups[k].clean(&j.row, left, verdict)
 		}
+	}
+	if *asJSON {
+		if err := printJSON(groups); err != nil {
+			log.Fatal(err)
+		}
+		return
 	}
 	fmt.Printf("threshold %.4f: %.2f %% of %d benign rows\n\n", threshold, *rate*100, len(benign))
 	show(groups)
@@ -244,4 +251,23 @@ func show(groups map[string]*group) {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t\n", strings.TrimSpace(n), g.attacks, share(g.found, g.attacks), g.benign,
 			share(g.alarms, g.benign), share(g.verdicts, g.attacks), share(g.passed, g.benign), g.cut, share(g.removed, g.cut), share(g.kept, g.bytes), share(g.parsed, g.asked))
 	}
+}
+
+// printJSON says the same as show; a share of nothing is null.
+func printJSON(groups map[string]*group) error {
+	share := func(a, b int) any {
+		if b == 0 {
+			return nil
+		}
+		return float64(a) / float64(b)
+	}
+	out := map[string]map[string]any{}
+	for n, g := range groups {
+		out[strings.TrimSpace(n)] = map[string]any{
+			"attacks": g.attacks, "recall": share(g.found, g.attacks), "benign": g.benign, "alarms": share(g.alarms, g.benign),
+			"flagged": share(g.verdicts, g.attacks), "untouched": share(g.passed, g.benign), "cut": g.cut,
+			"payload_gone": share(g.removed, g.cut), "bytes_kept": share(g.kept, g.bytes), "still_json": share(g.parsed, g.asked),
+		}
+	}
+	return json.NewEncoder(os.Stdout).Encode(out)
 }

@@ -24,13 +24,16 @@ type sample struct {
 	attack bool
 	weight float64
 	key    string
+	at     int // its turn: what is summed is summed in the same order in every run
 }
 
 func main() {
 	dir := flag.String("weights", "", "directory with vocab.txt, lexical.bin, encoder.bin")
 	out := flag.String("out", "", "file of the stack")
 	every := flag.Int("evade", 6, "hide every n-th held row, attack or benign, in each of a few ways")
+	without := flag.String("without", "", "sources left out, and what is made of their rows, with commas")
 	flag.Parse()
+	left := strings.Split(*without, ",")
 	c, err := tiers.Open(*dir, true)
 	if err != nil {
 		log.Fatal(err)
@@ -47,11 +50,12 @@ func main() {
 		})
 	}
 	places := map[string]classify.Place{"user": classify.User, "tool": classify.Tool, "document": classify.Document}
-	n := 0
+	n, turn := 0, 0
 	add := func(s *sample, text string, at []classify.Place) {
 		for _, p := range at {
+			t := *s
+			t.at, turn = turn, turn+1
 			work <- func() {
-				t := *s
 				var err error
 				if t.es, err = c.Weigh(text, p); err != nil {
 					log.Fatal(err)
@@ -65,11 +69,11 @@ func main() {
 	transforms := evade.All()
 	for _, name := range flag.Args() {
 		err := rows.Each(name, func(r *rows.Row) error {
-			attack, counts := r.Attack()
 			p, ok := places[r.Channel]
-			if kept, _ := r.Withheld(); kept || !counts || !ok || !r.Held() || !r.Shippable() || strings.TrimSpace(r.Text) == "" {
+			if r.Part(true) != rows.Fitted || !ok || r.From(left) || strings.TrimSpace(r.Text) == "" {
 				return nil
 			}
+			attack, _ := r.Attack()
 			s := &sample{attack: attack, weight: 1, key: r.Source}
 			at := []classify.Place{p}
 			add(s, r.Text, at)
@@ -91,6 +95,7 @@ func main() {
 	wg.Wait()
 	stack := classify.Stack{Format: 1, Places: map[string]classify.PlaceStack{}}
 	for p, ss := range by {
+		slices.SortFunc(ss, func(a, b *sample) int { return a.at - b.at })
 		w := fit(ss)
 		fmt.Fprintf(os.Stderr, "%s: %d rows, weights %.3v\n", p, len(ss), w)
 		ps := classify.PlaceStack{Weights: w, Curves: calibrate(ss, w)}
