@@ -32,6 +32,11 @@ fit)
   [ $# -ge 4 ] || usage
   mkdir -p "$out/weights"
   cp internal/inspect/classify/builtin/weights/vocab.txt "$out/weights/"
+  # The encoder is trained by itself (model/README.md), on all sources: a fit that leaves some out is
+  # one without it.
+  encoder=internal/inspect/classify/builtin/weights/encoder.bin
+  rm -f "$out/weights/encoder.bin"
+  if [ -z "$without" ] && [ -f "$encoder" ]; then cp "$encoder" "$out/weights/"; fi
   rows=("$train" "$dir/frame.jsonl" "$dir/direct.jsonl" "$dir/indirect.jsonl" "$dir/rest.jsonl" "$dir/hide.jsonl")
   "$bin/lexical" -shippable -bits 19 -cap 300 -prior -4 -least 5 -without "$without" -out "$out/weights/lexical.bin" "${rows[@]}"
   "$bin/stack" -weights "$out" -without "$without" -out "$out/thresholds.json" "${rows[@]}"
