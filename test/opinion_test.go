@@ -131,8 +131,8 @@ func TestSecondOpinionEndpointDown(t *testing.T) {
 	for i := range 12 {
 		res := do(t, g.URL, says(fmt.Sprintf("%s %d", greyUnsafe, i)))
 		e := g.Event(res.header.Get("Sallyport-Id"))
-		if res.status != 200 || !hasRule(e, "second-opinion-unavailable") || e.Str("verdict") != "flag" {
-			t.Fatalf("%d: %d %v %v", i, res.status, e["verdict"], e["findings"])
+		if d, _ := e["decision"].(map[string]any); res.status != 200 || !hasRule(e, "second-opinion-unavailable") || d["verdict"] != "flag" {
+			t.Fatalf("%d: %d %v %v", i, res.status, d, e["findings"])
 		}
 	}
 	if n := dials.Load(); n < 5 || n > 10 { // HTTP may dial once more for a connection that broke
@@ -158,6 +158,12 @@ func TestSecondOpinionStaysWhereItWasSent(t *testing.T) {
 	g = gatetest.Start(t, gatetest.NewUpstream(t), "proxy: {upstreams: [{name: openai, dialect: openai, base_url: \"http://127.0.0.1:1\"}]}\n"+opinionConfig("inline", url+"/v1/moderations", "protocol: moderation"))
 	if e := g.Event(do(t, g.URL, says(greyUnsafe)).header.Get("Sallyport-Id")); !hasRule(e, "second-opinion-unavailable") || len(sim.Seen()) != 0 {
 		t.Errorf("%v, asked %d", e["findings"], len(sim.Seen()))
+	}
+	for i := range 5 {
+		do(t, g.URL, says(fmt.Sprint(greyUnsafe, i)))
+	}
+	if !strings.Contains(g.Log.String(), "proxy.allow_private") {
+		t.Error("the log does not say what to do")
 	}
 }
 
@@ -189,6 +195,54 @@ func TestSecondOpinionAfterwards(t *testing.T) {
 	}
 	if res = do(t, g.URL, says(greyUnsafe)); res.status != 400 {
 		t.Errorf("the same text again: %d", res.status)
+	}
+}
+
+// A policy may close where the endpoint does not answer, and monitor mode stops nothing.
+func TestSecondOpinionUnderPolicy(t *testing.T) {
+	_, url := guard(t, simulate.Options{})
+	second := "second_opinion: {mode: inline, deadline: 5s, " + band + ", protocol: moderation, url: "
+	g := gatetest.Start(t, gatetest.NewUpstream(t), "inspect: {policy: [{category: uninspected, action: block}], "+second+"\""+url+"/nowhere\"}}\n")
+	if res := do(t, g.URL, says(greySafe)); res.status != 400 {
+		t.Errorf("unread and closed: %d", res.status)
+	}
+	if res := do(t, g.URL, says(clearText)); res.status != 200 {
+		t.Errorf("clear: %d", res.status)
+	}
+	g = gatetest.Start(t, gatetest.NewUpstream(t), "inspect: {mode: monitor, "+second+"\""+url+"/v1/moderations\"}}\n")
+	res := do(t, g.URL, says(greyUnsafe))
+	if e := g.Event(res.header.Get("Sallyport-Id")); res.status != 200 || e.Str("would_be") != "block" || !hasRule(e, "second-opinion") {
+		t.Errorf("monitor: %d %v", res.status, e["findings"])
+	}
+}
+
+// Without learned tiers nothing can be unsure: such a configuration does not start, nor reload.
+func TestSecondOpinionReload(t *testing.T) {
+	sim, url := guard(t, simulate.Options{})
+	up := gatetest.NewUpstream(t)
+	g := gatetest.Start(t, up, "")
+	base := readConfig(t, g)
+	if res := do(t, g.URL, says(greyUnsafe)); res.status != 200 || len(sim.Seen()) != 0 {
+		t.Fatalf("off: %d", res.status)
+	}
+	on := opinionConfig("inline", url+"/v1/moderations", "protocol: moderation")
+	rewrite(t, g, base, on)
+	if err := g.Server.Reload(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if res := do(t, g.URL, says(greyUnsafe)); res.status != 400 {
+		t.Errorf("on: %d", res.status)
+	}
+	rewrite(t, g, base, strings.Replace(on, "inspect: {", "inspect: {learned: false, ", 1))
+	if err := g.Server.Reload(context.Background()); err == nil || !strings.Contains(err.Error(), "inspect.learned") {
+		t.Errorf("without learned tiers: %v", err)
+	}
+	rewrite(t, g, base, "")
+	if err := g.Server.Reload(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if res := do(t, g.URL, says(greyUnsafe)); res.status != 200 {
+		t.Errorf("off again: %d", res.status)
 	}
 }
 

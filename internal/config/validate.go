@@ -110,8 +110,9 @@ func (d *decoder) inspect(c *Inspect) {
 func (d *decoder) opinion(c *Inspect) {
 	const at = "inspect.second_opinion"
 	o := &c.SecondOpinion
+	on := o.Mode == OpinionInline || o.Mode == OpinionAfter
 	d.choice(at+".mode", o.Mode, OpinionOff, OpinionInline, OpinionAfter)
-	d.choice(at+".protocol", o.Protocol, OpinionModeration, OpinionChat, OpinionClassify)
+	d.choice(at+".protocol", o.Protocol, OpinionChat, OpinionModeration, OpinionClassify)
 	switch {
 	case o.URL != "":
 		if msg := checkBaseURL(o.URL); msg != "" {
@@ -119,13 +120,13 @@ func (d *decoder) opinion(c *Inspect) {
 		} else if u, err := url.Parse(o.URL); err != nil || strings.Trim(u.Path, "/") == "" {
 			d.invalid(at+".url", "a URL without a path; expected the whole address of the endpoint, such as http://127.0.0.1:8000/v1/chat/completions")
 		}
-	case o.Mode != OpinionOff:
+	case on:
 		d.invalid(at+".url", "expected the URL of the endpoint to ask, such as http://127.0.0.1:8000/v1/chat/completions")
 	}
-	if o.Mode != OpinionOff && o.Protocol != OpinionModeration && o.Model == "" {
+	if on && o.Protocol != OpinionModeration && o.Model == "" {
 		d.invalid(at+".model", "expected the name of a model; only the moderation protocol goes without")
 	}
-	if o.Mode != OpinionOff && !c.Learned {
+	if on && !c.Learned {
 		d.invalid(at+".mode", "only the learned tiers can be unsure of a text; expected inspect.learned: true, or off")
 	}
 	if !(o.Low < o.High) {

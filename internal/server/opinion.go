@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/sallyport/internal/config"
@@ -37,7 +38,7 @@ func (s *Server) opinion(ctx context.Context, cfg *config.Config, g *graph, det 
 	o := opinion.Options{
 		First: first, Transport: t, URL: c.URL, Protocol: opinion.Protocol(c.Protocol), Model: c.Model,
 		After: c.Mode == config.OpinionAfter, Low: c.Low, High: c.High, Deadline: c.Deadline,
-		PerMinute: c.PerMinute, AtOnce: c.AtOnce, Log: s.log, Report: s.opinionReport,
+		PerMinute: c.PerMinute, AtOnce: c.AtOnce, Log: s.log, Report: s.opinionReport(ctx),
 	}
 	if c.Credential != nil {
 		key, err := c.Credential.Resolve()
@@ -58,12 +59,19 @@ func (s *Server) opinion(ctx context.Context, cfg *config.Config, g *graph, det 
 	return second, nil
 }
 
-// opinionReport puts the answer to a question that no call waited for into the record, under the id
-// of the call.
-func (s *Server) opinionReport(r opinion.Report) {
-	ctx, cancel := context.WithTimeout(context.Background(), noteWithin)
-	defer cancel()
-	if err := s.audit.Note(ctx, "second_opinion", map[string]string{"call": r.Call, "channel": r.Channel.String(), "answer": r.Answer}); err != nil {
-		s.log.Error("cannot record a second opinion", "id", r.Call, "answer", r.Answer, "error", err)
+// opinionReport puts the answers to questions that no call waited for into the record, under the ids
+// of the calls. Once ctx has ended, the first that cannot be recorded is the last that is tried.
+func (s *Server) opinionReport(ctx context.Context) func(opinion.Report) {
+	var lost atomic.Bool
+	return func(r opinion.Report) {
+		if ctx.Err() != nil && lost.Load() {
+			return
+		}
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteWithin)
+		defer cancel()
+		err := s.audit.Note(within, "second_opinion", map[string]string{"call": r.Call, "channel": r.Channel.String(), "answer": r.Answer})
+		if lost.Store(err != nil); err != nil {
+			s.log.Error("cannot record a second opinion", "id", r.Call, "answer", r.Answer, "error", err)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"time"
 )
@@ -84,7 +85,7 @@ func (s *Second) ended(k [32]byte, yes bool, err error, answered bool) {
 	}
 }
 
-// plain is an error without what the endpoint may have put into it.
+// plain is an error in words that hold nothing of what the endpoint has sent.
 func plain(err error) string {
 	for _, e := range []error{errStatus, errLong, errForm} {
 		if errors.Is(err, e) {
@@ -93,6 +94,10 @@ func plain(err error) string {
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "no answer within the deadline"
+	}
+	// Nothing has come from the endpoint yet where dialling it failed.
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+		return op.Error()
 	}
 	return "the request failed"
 }
