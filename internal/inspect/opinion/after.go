@@ -3,6 +3,7 @@ package opinion
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"sync"
 
 	"sallyport.dev/sallyport/internal/gate"
@@ -65,6 +66,12 @@ func (s *Second) work(ctx context.Context) {
 }
 
 func (s *Second) settle(ctx context.Context, j job) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("second opinion: a question panicked", "id", j.call, "kind", fmt.Sprintf("%T", r)) // the value may hold text
+			s.report(j, "unanswered")
+		}
+	}()
 	s.mu.Lock()
 	yes, known := s.memory.get(j.key) // the same text may have waited twice
 	s.mu.Unlock()

@@ -217,6 +217,7 @@ func TestAfterwards(t *testing.T) {
 			t.Error("a call waited")
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if want := "call0 attack,call1 attack,call2 no_attack,call3 unanswered"; strings.Join(got, ",") != want || e.asked.Load() != 3 {
 			t.Errorf("%v, asked %d", got, e.asked.Load())
 		}
@@ -242,6 +243,27 @@ func TestAfterwards(t *testing.T) {
 		time.Sleep(time.Second) // the endpoint is still at it
 	})
 }
+
+// Where a call waits its reader catches a panic; nobody else would here.
+func TestAPanicAfterwardsIsNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reports := make(chan Report, 2)
+		s := second(t, panics{}, func(o *Options) { o.After, o.Report = true, func(r Report) { reports <- r } })
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go s.Run(ctx)
+		for i := range 2 {
+			s.Call("c")(user(fmt.Sprintf("0.45 %d", i)))
+			if r := <-reports; r.Answer != "unanswered" {
+				t.Errorf("%+v", r)
+			}
+		}
+	})
+}
+
+type panics struct{}
+
+func (panics) RoundTrip(*http.Request) (*http.Response, error) { panic("torn") }
 
 func TestAFullQueueDropsAndSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
