@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/secret"
 )
 
 // Inspection modes.
@@ -30,7 +31,40 @@ type Inspect struct {
 	MarkUntrusted bool `yaml:"mark_untrusted"`
 	// FPRBudget is the share of benign texts that the learned tiers may call attacks, 0.001 to 0.05.
 	// It changes nothing about rules.
-	FPRBudget float64 `yaml:"fpr_budget"`
+	FPRBudget     float64       `yaml:"fpr_budget"`
+	SecondOpinion SecondOpinion `yaml:"second_opinion"`
+}
+
+// Modes of the second opinion.
+const (
+	OpinionOff    = "off"
+	OpinionInline = "inline" // the call waits, at most SecondOpinion.Deadline
+	OpinionAfter  = "after"  // the call goes on; the answer is an event of the record
+)
+
+// Protocols of the second opinion.
+const (
+	OpinionModeration = "moderation" // POST /v1/moderations
+	OpinionChat       = "chat"       // POST /v1/chat/completions with a model that says safe or unsafe
+	OpinionClassify   = "classify"   // POST /classify of vLLM with the labels of Prompt Guard
+)
+
+// SecondOpinion asks an endpoint about the texts that the learned tiers are unsure of.
+type SecondOpinion struct {
+	Mode string `yaml:"mode"`
+	// URL is the whole address of the endpoint. Nothing else is requested, and redirects are not
+	// followed. A private address needs proxy.allow_private, as for an upstream.
+	URL        string      `yaml:"url"`
+	Protocol   string      `yaml:"protocol"`
+	Model      string      `yaml:"model"`
+	Credential *secret.Ref `yaml:"credential"` // sent as a bearer token
+	// Low and High are the band of attack scores, low included, that are asked about.
+	Low  float64 `yaml:"low"`
+	High float64 `yaml:"high"`
+	// Deadline is what one call waits at most, however many of its texts are asked about.
+	Deadline  time.Duration `yaml:"deadline"`
+	PerMinute int           `yaml:"per_minute"` // questions in any minute
+	AtOnce    int           `yaml:"at_once"`    // questions at the same time
 }
 
 // PolicyRule says what to do about the findings that every given condition fits. A condition that
@@ -86,5 +120,9 @@ func defaultInspect() Inspect {
 		Packs:      Packs{OnInvalid: PackRefuse},
 		Learned:    true,
 		FPRBudget:  0.005,
+		SecondOpinion: SecondOpinion{
+			Mode: OpinionOff, Protocol: OpinionChat, Low: 0.3, High: 0.6,
+			Deadline: 300 * time.Millisecond, PerMinute: 60, AtOnce: 4,
+		},
 	}
 }

@@ -104,6 +104,43 @@ func (d *decoder) inspect(c *Inspect) {
 	if !(c.FPRBudget >= 0.001 && c.FPRBudget <= 0.05) {
 		d.invalid("inspect.fpr_budget", "expected a share of benign texts from 0.001 to 0.05")
 	}
+	d.opinion(c)
+}
+
+func (d *decoder) opinion(c *Inspect) {
+	const at = "inspect.second_opinion"
+	o := &c.SecondOpinion
+	on := o.Mode == OpinionInline || o.Mode == OpinionAfter
+	d.choice(at+".mode", o.Mode, OpinionOff, OpinionInline, OpinionAfter)
+	d.choice(at+".protocol", o.Protocol, OpinionChat, OpinionModeration, OpinionClassify)
+	switch {
+	case o.URL != "":
+		if msg := checkBaseURL(o.URL); msg != "" {
+			d.invalid(at+".url", strings.Replace(msg, "origin with an optional path prefix, such as https://api.openai.com", "URL of one endpoint, such as http://127.0.0.1:8000/v1/chat/completions", 1))
+		} else if u, err := url.Parse(o.URL); err != nil || strings.Trim(u.Path, "/") == "" {
+			d.invalid(at+".url", "a URL without a path; expected the whole address of the endpoint, such as http://127.0.0.1:8000/v1/chat/completions")
+		}
+	case on:
+		d.invalid(at+".url", "expected the URL of the endpoint to ask, such as http://127.0.0.1:8000/v1/chat/completions")
+	}
+	if on && o.Protocol != OpinionModeration && o.Model == "" {
+		d.invalid(at+".model", "expected the name of a model; only the moderation protocol goes without")
+	}
+	if on && !c.Learned {
+		d.invalid(at+".mode", "only the learned tiers can be unsure of a text; expected inspect.learned: true, or off")
+	}
+	if !(o.Low < o.High) {
+		d.invalid(at+".low", "expected less than high")
+	}
+	if o.Deadline < 10*time.Millisecond || o.Deadline > 30*time.Second {
+		d.invalid(at+".deadline", "expected from 10ms to 30s")
+	}
+	if o.PerMinute < 1 || o.PerMinute > 100000 {
+		d.invalid(at+".per_minute", "expected from 1 to 100000")
+	}
+	if o.AtOnce < 1 || o.AtOnce > 256 {
+		d.invalid(at+".at_once", "expected from 1 to 256")
+	}
 }
 
 var packID = regexp.MustCompile(`^[a-z0-9-]{1,40}@[0-9a-z.-]{5,40}$`)

@@ -25,7 +25,7 @@ type call struct {
 
 func (in *Inspector) call(ctx context.Context, x *gate.Exchange, dir gate.Direction) *call {
 	return &call{in: in, x: x, reader: finding.Reader{
-		Find: in.find, Table: in.opt.Policy.Resolve(scope(x)), Direction: dir, Excuse: in.excuse(x),
+		Find: in.finder(x.ID), Table: in.opt.Policy.Resolve(scope(x)), Direction: dir, Excuse: in.excuse(x),
 		Halt: func() error {
 			if err := ctx.Err(); err != nil {
 				return gate.Fail(gate.FailDetector, fmt.Errorf("inspect %s: %w", dir, err))

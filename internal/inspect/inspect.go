@@ -220,19 +220,33 @@ func scope(x *gate.Exchange) policy.Scope {
 	return s
 }
 
+// finder is find for the texts of one body.
+func (in *Inspector) finder(id string) func(*gate.Segment) []gate.Finding {
+	c, ok := in.opt.Detector.(detect.Caller)
+	if !ok {
+		return in.find
+	}
+	read := c.Call(id)
+	return func(seg *gate.Segment) []gate.Finding { return in.findBy(read, seg) }
+}
+
 // find is Detect with a memory. What it returns is shared: never write to it.
 func (in *Inspector) find(seg *gate.Segment) []gate.Finding {
+	return in.findBy(in.opt.Detector.Detect, seg)
+}
+
+func (in *Inspector) findBy(read func(*gate.Segment) []gate.Finding, seg *gate.Segment) []gate.Finding {
 	if len(seg.Text) == 0 {
 		return nil
 	}
 	if in.cache == nil || len(seg.Text) < cacheMinText {
-		return in.opt.Detector.Detect(seg)
+		return read(seg)
 	}
 	// The version is part of the key: a verdict of another version cannot be found.
 	k := in.cache.keyOf(in.opt.Detector.Version(), seg)
 	fs, ok := in.cache.get(k)
 	if !ok {
-		fs = in.opt.Detector.Detect(seg)
+		fs = read(seg)
 		for i := range fs {
 			fs[i].Path = "" // may be long, and differs from call to call
 		}

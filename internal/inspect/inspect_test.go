@@ -422,3 +422,34 @@ func TestAttackOverTurns(t *testing.T) {
 		}
 	}
 }
+
+// aCaller is a detector that wants to know the call.
+type aCaller struct {
+	detect.Detector
+	calls []string
+}
+
+func (d *aCaller) Call(id string) func(*gate.Segment) []gate.Finding {
+	d.calls = append(d.calls, id)
+	return func(seg *gate.Segment) []gate.Finding {
+		d.calls = append(d.calls, "text")
+		return d.Detect(seg)
+	}
+}
+
+// A detector that asks for it is told the call once per body, and is not asked again what the cache
+// knows.
+func TestTheDetectorIsToldTheCall(t *testing.T) {
+	d := &aCaller{Detector: loadRules()}
+	in := newInspector(t, func(o *Options) { o.Detector = d })
+	for i, want := range []string{"call0 text", "call0 text call1"} {
+		x := exchange(t, "/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"`+attack+`"}]}`)
+		x.ID = fmt.Sprint("call", i)
+		if dec, err := in.Admit(t.Context(), x); err != nil || dec.Verdict != gate.Block {
+			t.Fatal(dec, err)
+		}
+		if got := strings.Join(d.calls, " "); got != want {
+			t.Errorf("%d: %s", i, got)
+		}
+	}
+}

@@ -76,6 +76,9 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if det.det, err = s.opinion(ctx, cfg, g, det.det); err != nil {
+		return nil, err
+	}
 	inspector, err := newInspector(cfg, det.det, allowed)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,9 @@ func (c *call) routeOpenAI() {
 	}
 	switch {
 	case p == "/v1/chat/completions" && post:
+		if c.ask.model == GuardModel && !c.script.has("say") {
+			c.script["say"] = c.guard()
+		}
 		c.chat()
 	case p == "/v1/responses" && post:
 		c.responses()
@@ -38,9 +41,9 @@ func (c *call) routeOpenAI() {
 	case p == "/v1/audio/transcriptions" && post:
 		c.json(200, object{"text": c.script.text("say", sentence("audio", 0))})
 	case p == "/v1/moderations" && post:
-		c.json(200, object{"id": "modr-" + c.id, "model": "omni-moderation-latest", "results": []any{object{
-			"flagged": false, "categories": object{"violence": false}, "category_scores": object{"violence": 0.0001},
-			"category_applied_input_types": object{"violence": []string{"text"}}}}})
+		c.moderations()
+	case p == "/classify" && post:
+		c.classify()
 	case p == "/v1/images/generations" && post:
 		c.json(200, object{"created": created, "data": []any{object{"b64_json": base64.StdEncoding.EncodeToString(dot), "revised_prompt": c.script.text("say", "A dot.")}}})
 	default:

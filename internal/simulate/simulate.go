@@ -35,6 +35,11 @@
 //	garbage-after=N    a frame that cannot be decoded after N frames
 //	silence-after=N    after N frames nothing more, until the client leaves
 //	echo               answer with what arrived: {"method","path","sha256","bytes","headers"}
+//
+// # The guard
+//
+// The model "guard" of the chat endpoint, /v1/moderations and vLLM's /classify judge texts: unsafe is
+// one that holds "pretend", "bypass", "override", "jailbreak" or "no restrictions".
 package simulate
 
 import (

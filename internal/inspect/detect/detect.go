@@ -26,6 +26,16 @@ type Rater interface {
 	Rate(seg *gate.Segment) (found []gate.Finding, score float64)
 }
 
+// Caller is a Detector that wants to know which texts are of one call, so that it can bound what a
+// call waits for it and name the call in what it says afterwards. What it finds in a text is still a
+// matter of the text and its channel.
+type Caller interface {
+	Detector
+	// Call begins the reading of one body of the call named id. What it returns is Detect for the
+	// texts of that body, and is used by one goroutine at a time.
+	Call(id string) func(seg *gate.Segment) []gate.Finding
+}
+
 // Lane reads one text piece by piece. Whatever the pieces, the findings of all Write calls and of
 // Close together are those Detect returns for the whole text: a verdict never depends on chunking.
 // It is used by one goroutine at a time.
