@@ -36,6 +36,13 @@ type Caller interface {
 	Call(id string) func(seg *gate.Segment) []gate.Finding
 }
 
+// Wrapper is a Rater that asks elsewhere about some texts. First is the one within, for a reader that
+// wants a score and no answer from elsewhere.
+type Wrapper interface {
+	Rater
+	First() Rater
+}
+
 // Lane reads one text piece by piece. Whatever the pieces, the findings of all Write calls and of
 // Close together are those Detect returns for the whole text: a verdict never depends on chunking.
 // It is used by one goroutine at a time.

@@ -180,6 +180,9 @@ func (s *Second) Detect(seg *gate.Segment) []gate.Finding {
 	return fs
 }
 
+// First implements detect.Wrapper: what only wants a score asks nobody outside.
+func (s *Second) First() detect.Rater { return s.o.First }
+
 // Rate implements detect.Rater.
 func (s *Second) Rate(seg *gate.Segment) ([]gate.Finding, float64) {
 	left := s.o.Deadline

@@ -51,8 +51,12 @@ type Purpose struct {
 	found   []gate.Finding
 }
 
-// Read looks at the texts of a request. rate scores one sentence as the result of a tool.
+// Read looks at the texts of a request. det scores single sentences; where it is no detect.Rater nothing
+// is known.
 func Read(segs []gate.Segment, det detect.Detector) *Purpose {
+	if w, ok := det.(detect.Wrapper); ok {
+		det = w.First()
+	}
 	rater, ok := det.(detect.Rater)
 	if !ok || !slices.ContainsFunc(segs, holds) {
 		return nil
