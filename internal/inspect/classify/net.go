@@ -35,6 +35,24 @@ func (n *network) Run(ids []int32) (logits [4]float32, marks []float32, err erro
 	return logits, out.Spans, nil
 }
 
+// Mapped is a file system that has some of its files in memory as they are.
+type Mapped interface {
+	Mapped(name string) (string, bool)
+}
+
+func openEncoder(files fs.FS) (*nn.Encoder, error) {
+	if m, ok := files.(Mapped); ok {
+		if packed, ok := m.Mapped(EncoderFile); ok {
+			return nn.OpenString(packed)
+		}
+	}
+	packed, err := fs.ReadFile(files, EncoderFile)
+	if err != nil {
+		return nil, err
+	}
+	return nn.Open(packed)
+}
+
 // Open reads a set of weights: the files named above, the encoder's being optional. What it returns
 // lacks Rules, and a Stack where bare is set.
 func Open(files fs.FS, bare bool) (o Options, err error) {
@@ -69,14 +87,10 @@ func Open(files fs.FS, bare bool) (o Options, err error) {
 		}
 	}
 	o.Readings = otherwise
-	packed, err := fs.ReadFile(files, EncoderFile)
+	enc, err := openEncoder(files)
 	if errors.Is(err, fs.ErrNotExist) {
 		return o, nil
 	}
-	if err != nil {
-		return o, fmt.Errorf("weights: %w", err)
-	}
-	enc, err := nn.Open(packed)
 	if err != nil {
 		return o, fmt.Errorf("weights: encoder: %w", err)
 	}

@@ -38,8 +38,8 @@ const (
 	maxOwn    = 64 << 10  // bytes of the caller's and the operator's words, the newest kept
 	// suspect is the score, of a sentence read by itself, from which a destination in it is tainted, and
 	// order that from which the sentence is a finding of its own where it has nothing to do with the task.
-	suspect = 0.35
-	order   = 0.40
+	suspect = 0.28
+	order   = 0.33
 	// leastWords is how many words an order has beside its destination.
 	leastWords = 3
 )
