@@ -40,7 +40,7 @@ func TestTheWeightsThatShip(t *testing.T) {
 			t.Errorf("%s %.60q: score %.2f, %v", e.ch, e.text, score, fs)
 		}
 	}
-	if Digest() == [32]byte{} || Digest() != Digest() {
+	if Digest() == [32]byte{} {
 		t.Error("the weights have no name")
 	}
 }
