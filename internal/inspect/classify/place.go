@@ -13,8 +13,9 @@ const crossing = 8
 const company = 0.2
 
 // pinpoint is the place within a window that makes its score: the sentence that says most, with those
-// beside it that say nearly as much for their length.
-func pinpoint(r *lexical.Reader, text string, win Span) (start, end int) {
+// beside it that say nearly as much for their length. Where no sentence says anything to the lexical tier
+// and the range is what the encoder marked, it is that.
+func pinpoint(r *lexical.Reader, text string, win Span, marked bool) (start, end int) {
 	ps := sentence.Pieces(text, win.Start, win.End)
 	core := -1
 	var most float32
@@ -24,7 +25,10 @@ func pinpoint(r *lexical.Reader, text string, win Span) (start, end int) {
 			core, most = i, s
 		}
 	}
-	if core < 0 {
+	switch {
+	case core < 0 && marked:
+		return win.Start, win.End
+	case core < 0:
 		return r.Hottest(win.Start, win.End)
 	}
 	least := company * density(ps[core])

@@ -36,7 +36,7 @@ type verdict struct {
 	p          float64
 	z          float64
 	start, end int
-	marked     bool // the encoder said where it stands
+	marked     bool // start and end are from the first to the last token that the encoder marked
 	of         *Reading
 	view       string
 	jailbreak  bool
@@ -81,13 +81,13 @@ func (w *worker) read(text string, place Place, rules []gate.Finding) (verdict, 
 // locate says where in the text as it came the attack stands: of a caller's text the window, which is
 // blocked as a whole; of anything else the sentences, which can be cut out.
 func (w *worker) locate(text string, place Place, v *verdict) {
-	if place != User && !v.marked {
+	if place != User {
 		read := text
 		if v.of != nil {
 			read = v.of.Text
 		}
 		w.lex.Read([]byte(read), lexical.Foreign)
-		v.start, v.end = pinpoint(w.lex, read, Span{v.start, v.end})
+		v.start, v.end = pinpoint(w.lex, read, Span{v.start, v.end}, v.marked)
 	}
 	if v.of != nil {
 		v.start, v.end = v.of.Source(v.start, v.end)
