@@ -30,7 +30,7 @@ func encoder() bool {
 func (c *card) method(context.Context) error {
 	c.line("Every text of a caller, a tool or a document is read as it stands and in every reading that an attacker could hide it in")
 	c.line("(internal/inspect/readings). Rules and the lexical tier read every byte of every reading; the encoder, where there is one,")
-	c.line("reads up to eight windows. The worst reading counts. Design: [017](../docs/design/017-classifier.md); how it is judged, and")
+	c.line("reads up to six windows. The worst reading counts. Design: [017](../docs/design/017-classifier.md); how it is judged, and")
 	c.line("why so: [014](../docs/design/014-judging.md).\n")
 	var rows [][]string
 	for _, w := range weights {
