@@ -107,7 +107,9 @@ func (c *call) read(segs []gate.Segment) ([]gate.Finding, error) {
 	}
 	var p *purpose.Purpose
 	if c.reader.Direction == gate.Answer {
-		p = c.in.purpose(c.x)
+		if purpose.Calls(segs) {
+			p = c.in.purpose(c.x)
+		}
 	} else {
 		p = purpose.Read(segs, c.in.opt.Detector) // the texts as they are now
 	}

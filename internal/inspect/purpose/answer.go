@@ -18,6 +18,16 @@ func argument(s *gate.Segment) bool {
 		(strings.Contains(s.Path, "arguments") || strings.Contains(s.Path, ".input") || strings.Contains(s.Path, "partial_json"))
 }
 
+// Calls says whether any of segs is the arguments of a tool call.
+func Calls(segs []gate.Segment) bool {
+	for i := range segs {
+		if argument(&segs[i]) {
+			return true
+		}
+	}
+	return false
+}
+
 // Over is det that also finds tainted destinations in the arguments of tool calls; det itself where
 // there are none.
 func (p *Purpose) Over(det detect.Detector) detect.Detector {

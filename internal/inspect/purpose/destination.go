@@ -62,6 +62,29 @@ func host(value []byte) []byte {
 	return bytes.TrimPrefix(rest, []byte("www."))
 }
 
+// named says whether a destination stands whole in text: "me.example" is not named by "acme.example", nor
+// "acme.example" by "docs.acme.example". A host without a dot is a word like others, and names nothing.
+func named(text, what []byte) bool {
+	if bytes.IndexByte(what, '.') < 0 {
+		return false
+	}
+	for at := 0; ; {
+		i := bytes.Index(text[at:], what)
+		if i < 0 {
+			return false
+		}
+		s, e := at+i, at+i+len(what)
+		before := s == 0 || !local(text[s-1]) && text[s-1] != '@' || text[s-1] == '/' || bytes.HasSuffix(text[:s], []byte("www.")) ||
+			bytes.IndexByte([]byte("`'*_="), text[s-1]) >= 0
+		after := e == len(text) || !domain(text[e]) ||
+			text[e] == '.' && (e+1 == len(text) || !alnum(text[e+1])) // the end of a sentence
+		if before && after {
+			return true
+		}
+		at = s + 1
+	}
+}
+
 func alnum(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= 0x80
 }

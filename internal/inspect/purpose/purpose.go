@@ -81,7 +81,7 @@ func Read(segs []gate.Segment, det detect.Detector) *Purpose {
 			}
 			at = v.End
 			value := lower(text[v.Start:v.End])
-			if bytes.Contains(own, value) || bytes.Contains(own, host(value)) {
+			if named(own, value) || named(own, host(value)) {
 				continue
 			}
 			left--

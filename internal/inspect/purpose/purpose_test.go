@@ -192,3 +192,17 @@ func FuzzNext(f *testing.F) {
 		}
 	})
 }
+
+// A destination is the caller's own only where it stands whole: a part of another name is another's.
+func TestNamed(t *testing.T) {
+	const own = "mail bob@acme.example. see https://docs.acme.example/a, www.shop.example and 'x.example'; the end is y.example"
+	for what, want := range map[string]bool{
+		"bob@acme.example": true, "docs.acme.example": true, "shop.example": true, "x.example": true, "y.example": true,
+		"ob@acme.example": false, "me.example": false, "acme.example": false, "docs.acme.exam": false, "the": false, "end": false,
+		"y.example.evil": false, "bob@acme.example.evil": false,
+	} {
+		if got := named([]byte(own), []byte(what)); got != want {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+}
