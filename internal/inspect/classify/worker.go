@@ -51,6 +51,9 @@ func (w *worker) read(text string, place Place, rules []gate.Finding) (verdict, 
 		return best, err
 	}
 	best.view = "raw"
+	if tooShort(text) {
+		best.p = 1
+	}
 	kind := Kind(&best.evidence)
 	cut := false
 	if w.o.Readings != nil {
@@ -65,7 +68,7 @@ func (w *worker) read(text string, place Place, rules []gate.Finding) (verdict, 
 			if err != nil {
 				return best, err
 			}
-			if v.p < best.p {
+			if v.p < best.p && !tooShort(r.Text) {
 				v.view, v.of = r.View, &r
 				best = v
 			}
