@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/iam/apikey"
+	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/secret"
 )
 
@@ -54,11 +55,15 @@ func (s *Service) Create(ctx context.Context, n NewKey) (Change, secret.String, 
 		return Change{}, secret.String{}, err
 	}
 	t := apikey.Generate(apikey.NewID())
+	n.Detail.Rotated = now
+	if n.Tenant == "" {
+		n.Tenant = directory.DefaultTenant
+	}
 	k := Key{
-		ID: t.ID, Name: n.Name, Owner: n.Owner,
+		ID: t.ID, Tenant: n.Tenant, Name: n.Name, Owner: n.Owner,
 		Current: s.hasher.Sum(t), PepperVersion: s.hasher.Version(),
 		Scopes: n.Scopes, CIDRs: n.CIDRs, Created: now,
-		NotBefore: stampSet(n.NotBefore), Expires: stampSet(n.Expires),
+		NotBefore: stampSet(n.NotBefore), Expires: stampSet(n.Expires), Detail: n.Detail,
 	}
 	if err := s.store.Insert(ctx, k); err != nil {
 		return Change{}, secret.String{}, err
@@ -100,7 +105,7 @@ func (s *Service) Rotate(ctx context.Context, id string, grace time.Duration) (C
 		if grace > 0 && k.PepperVersion == s.hasher.Version() { // under another pepper it could not be checked
 			k.Previous, k.PreviousUntil = k.Current, now.Add(grace)
 		}
-		k.Current, k.PepperVersion = s.hasher.Sum(t), s.hasher.Version()
+		k.Current, k.PepperVersion, k.Rotated = s.hasher.Sum(t), s.hasher.Version(), now
 		return nil
 	})
 	if err != nil {
