@@ -48,6 +48,7 @@ var (
 		"internal/inspect":    {"internal/gate", "internal/wire", "internal/strictjson", "internal/durable", "internal/nn"},
 		"internal/audit":      {"internal/gate", "internal/strictjson", "internal/durable", "internal/secret"},
 		"internal/store":      {"internal/gate", "internal/iam", "internal/secret", "internal/durable"},
+		"internal/console":    {"internal/gate", "internal/iam", "internal/audit", "internal/watch", "internal/secret", "internal/strictjson"},
 		"internal/proxy":      {"internal/gate", "internal/wire", "internal/strictjson", "internal/iam", "internal/inspect", "internal/audit", "internal/secret"},
 		"internal/config":     {"internal/gate", "internal/secret"},
 		"internal/simulate":   {"internal/strictjson"},

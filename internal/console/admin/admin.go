@@ -1,0 +1,43 @@
+// Package admin is what the administrative interface does: its routes, over the services of the
+// identity room. Package api says who may use them and keeps the record.
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"sallyport.dev/sallyport/internal/console/api"
+	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/iam/document"
+)
+
+// Deps is what the routes work on. All are required unless they say otherwise.
+type Deps struct {
+	Docs document.Store
+	Keys *iam.Service
+	// Refresh has this node take what was changed at once, instead of within two seconds.
+	Refresh func()
+	Now     func() time.Time
+}
+
+// Routes are all routes.
+func Routes(d *Deps) []api.Route {
+	var rs []api.Route
+	for _, more := range [][]api.Route{
+		d.tenants(), d.teams().routes(d), d.users().routes(d), d.groups().routes(d), d.services().routes(d), d.agents().routes(d),
+	} {
+		rs = append(rs, more...)
+	}
+	return rs
+}
+
+// stamp is the time of a change, as stores keep it.
+func (d *Deps) stamp() time.Time { return d.Now().UTC().Truncate(time.Microsecond) }
+
+// invalid makes a refusal of what a check found wrong: what the caller sent, so they may know.
+func invalid(err error) error {
+	if err == nil {
+		return nil
+	}
+	return api.Refuse(http.StatusUnprocessableEntity, "invalid", "%s", err)
+}
