@@ -80,8 +80,8 @@ func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, er
 	switch {
 	case !current && !now.Before(k.PreviousUntil):
 		return deny(badKey, "secret was rotated away"), nil
-	case k.Status(now) != "active":
-		return deny(badKey, "key is "+k.Status(now)), nil
+	case a.m.classes.Status(k, now) != "active":
+		return deny(badKey, "key is "+a.m.classes.Status(k, now)), nil
 	case len(k.CIDRs) > 0 && !contains(k.CIDRs, x.ClientAddr):
 		return deny(badPlace, "address outside the key's ranges"), nil
 	}

@@ -39,6 +39,8 @@ type Options struct {
 	HashKey []byte
 	// Keys is where keys come from. Keys mode only. If it is a UseRecorder too, it is told about use.
 	Keys KeyReader
+	// Classes are the rotation policies of keys.
+	Classes Classes
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// Now is the clock; nil: time.Now.
@@ -54,6 +56,7 @@ type IAM struct {
 	hasher  *apikey.Hasher
 	ring    *keyring
 	trusted []netip.Prefix
+	classes Classes
 	now     func() time.Time
 	fault   func(error)
 }
@@ -61,7 +64,7 @@ type IAM struct {
 // New in keys mode reads all keys once, so that a gateway that cannot check credentials does not
 // start. Run keeps them fresh.
 func New(o Options) (*IAM, error) {
-	m := &IAM{mode: o.Mode, trusted: o.TrustedProxies, now: o.Now, fault: o.Fault}
+	m := &IAM{mode: o.Mode, trusted: o.TrustedProxies, classes: o.Classes, now: o.Now, fault: o.Fault}
 	if m.now == nil {
 		m.now = time.Now
 	}
