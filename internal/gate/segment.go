@@ -176,6 +176,9 @@ type Reading struct {
 	Uninspected []Uninspected
 	Model       string // as asked for, or as answered
 	Stream      bool   // the caller asked for a stream
+	// Tools are the names of the tools that a request offers the model, each once: a function's own
+	// name, a hosted tool's type, "mcp:" and the label of a server.
+	Tools []string
 	Usage       Usage  // of an answer
 	Finish      string // why the model stopped, in the dialect's word
 }

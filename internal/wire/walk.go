@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,6 +65,13 @@ func (w *Walk) At() string { return string(w.path) }
 // Unread notes something that cannot be read at the current place.
 func (w *Walk) Unread(k gate.UninspectedKind, bytes int) {
 	w.Reading.Uninspected = append(w.Reading.Uninspected, gate.Uninspected{Kind: k, Path: w.At(), Bytes: bytes})
+}
+
+// Offer notes a tool that the model may use.
+func (w *Walk) Offer(name string) {
+	if !slices.Contains(w.Reading.Tools, name) {
+		w.Reading.Tools = append(w.Reading.Tools, name)
+	}
 }
 
 // maxTexts bounds how many texts one body may hold: each costs far more than its bytes.

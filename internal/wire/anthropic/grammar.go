@@ -57,6 +57,13 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 		switch typ := d.Str(d.Get(i, "type")); {
 		case key == "tools" || key == "mcp_servers" || typ == "tool_addition" || typ == "mcp_tool_listing":
 			s.Channel = gate.ChannelTool
+			if name := d.Str(d.Get(i, "name")); key == "mcp_servers" {
+				w.Offer("mcp:" + name)
+			} else if name != "" {
+				w.Offer(name)
+			} else {
+				w.Offer(typ)
+			}
 		case typ == "document" || typ == "search_result" || strings.HasPrefix(typ, "web_search_") || strings.HasPrefix(typ, "web_fetch_"):
 			s.Channel = gate.ChannelDocument
 		case typ == "tool_result" || strings.HasSuffix(typ, "_tool_result") || strings.HasSuffix(typ, "_result"):

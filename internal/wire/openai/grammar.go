@@ -53,6 +53,20 @@ var byItem = map[string]gate.Channel{
 	"mcp_list_tools": gate.ChannelTool, "mcp_approval_response": gate.ChannelUser, "additional_tools": gate.ChannelTool,
 }
 
+// toolName is the name by which a tool is offered; what has none is known by its type.
+func toolName(d *strictjson.Doc, i int) string {
+	for _, at := range []int{i, d.Get(i, "function"), d.Get(i, "custom")} {
+		if n := d.Get(at, "name"); n >= 0 {
+			return d.Str(n)
+		}
+	}
+	t := d.Str(d.Get(i, "type"))
+	if t == "mcp" {
+		return "mcp:" + d.Str(d.Get(i, "server_label"))
+	}
+	return t
+}
+
 // enter says whose words a value holds and what in it cannot be read.
 func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 	d := w.Doc
@@ -95,6 +109,7 @@ func enter(w *wire.Walk, i int, key string, s *wire.Scope) bool {
 		switch key {
 		case "tools", "functions":
 			s.Channel = gate.ChannelTool
+			w.Offer(toolName(d, i))
 		case "output", "error":
 			if p := d.Parent(i); p >= 0 && d.Str(d.Get(p, "type")) == "mcp_call" {
 				s.Channel, s.Settled = gate.ChannelTool, true
