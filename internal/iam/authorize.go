@@ -40,7 +40,6 @@ func (a authorize) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, er
 	case !anyMatch(s.Endpoints, x.Endpoint):
 		return deny(notEndpoint, "endpoint outside the key's scope"), nil
 	case unrestricted(s.Models):
-		return gate.Decision{}, nil
 	case x.Reading != nil && x.Reading.Model != "":
 		if !anyMatch(s.Models, x.Reading.Model) {
 			return deny(notModel, "model outside the key's scope"), nil
@@ -48,7 +47,8 @@ func (a authorize) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, er
 	case !modelFree(x):
 		return deny(noModel, "no model named, and the key's models are restricted"), nil
 	}
-	return gate.Decision{}, nil
+	d, _ := granted(&k.Detail, x)
+	return d, nil
 }
 
 // modelFree says whether a call that names no model can use none.

@@ -61,10 +61,10 @@ type Detail struct {
 	Class     string `json:"class,omitempty"`     // names the rotation policy; empty: "standard"
 	Purpose   string `json:"purpose,omitempty"`
 	// Tools are patterns of the tools that may be offered to a model, Features of what else a call may
-	// use (see Features), Data of the classes of data that may be in what is sent. Nil: all.
-	Tools    []string `json:"tools,omitempty"`
-	Features []string `json:"features,omitempty"`
-	Data     []string `json:"data,omitempty"`
+	// use (see Features), Data of the classes of data that may be in what is sent. Nil: all; empty: none.
+	Tools    []string `json:"tools,omitzero"`
+	Features []string `json:"features,omitzero"`
+	Data     []string `json:"data,omitzero"`
 	// SPIFFE are patterns of SPIFFE ids, one of which the caller's certificate must have too.
 	SPIFFE  []string `json:"spiffe,omitempty"`
 	Budgets []Budget `json:"budgets,omitempty"`
