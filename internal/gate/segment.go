@@ -178,9 +178,9 @@ type Reading struct {
 	Stream      bool   // the caller asked for a stream
 	// Tools are the names of the tools that a request offers the model, each once: a function's own
 	// name, a hosted tool's type, "mcp:" and the label of a server.
-	Tools []string
-	Usage       Usage  // of an answer
-	Finish      string // why the model stopped, in the dialect's word
+	Tools  []string
+	Usage  Usage  // of an answer
+	Finish string // why the model stopped, in the dialect's word
 }
 
 // Edit replaces bytes Start..End of segment Segment's text.
