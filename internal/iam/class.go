@@ -2,7 +2,7 @@ package iam
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"time"
 )
@@ -28,6 +28,9 @@ func (cs Classes) of(k *Key) Class {
 	}
 	return cs[DefaultClass]
 }
+
+// Overlap is how long the secret before stays valid when a key is rotated and nobody says how long.
+func (cs Classes) Overlap(k *Key) time.Duration { return cs.of(k).Overlap }
 
 // madeAt is when the current secret of a key was made.
 func (k *Key) madeAt() time.Time {
@@ -121,7 +124,7 @@ func (f *Filter) empty() bool {
 // Matching lists the living keys that a filter names.
 func (s *Service) Matching(ctx context.Context, f Filter) ([]Key, error) {
 	if f.empty() {
-		return nil, fmt.Errorf("iam: the filter names nothing; say which keys, or all")
+		return nil, &Invalid{errors.New("iam: the filter names nothing; say which keys, or all")}
 	}
 	keys, err := s.List(ctx)
 	if err != nil {

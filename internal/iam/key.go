@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"sallyport.dev/sallyport/internal/iam/apikey"
+	"sallyport.dev/sallyport/internal/iam/document"
 )
 
 // Key is one API key as it is kept. It cannot be used as one: of the secret it holds only hashes.
@@ -78,7 +79,7 @@ type Detail struct {
 type Budget struct {
 	Unit   string        `json:"unit"` // requests, tokens, cost (micro-units of the currency), bytes, concurrency
 	Amount int64         `json:"amount"`
-	Window time.Duration `json:"window,omitzero,format:units"` // none for concurrency
+	Window document.Span `json:"window,omitzero"` // none for concurrency
 }
 
 // Scopes is what a key may reach. Each list holds patterns in which * stands for any run of
@@ -180,7 +181,7 @@ const (
 func (b *Budget) check() error {
 	switch b.Unit {
 	case UnitRequests, UnitTokens, UnitCost, UnitBytes:
-		if b.Window < time.Second || b.Window > 31*24*time.Hour {
+		if time.Duration(b.Window) < time.Second || time.Duration(b.Window) > 31*24*time.Hour {
 			return fmt.Errorf("iam: budget of %s: expected a window of 1 second to 31 days", b.Unit)
 		}
 	case UnitConcurrency:

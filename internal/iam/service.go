@@ -17,6 +17,12 @@ const MaxGrace = 90 * 24 * time.Hour
 // ErrNotActive refuses to rotate a key that is revoked or expired.
 var ErrNotActive = errors.New("iam: the key is revoked or expired")
 
+// Invalid is an error in what was asked for, which whoever asked may see and can mend.
+type Invalid struct{ Err error }
+
+func (e *Invalid) Error() string { return e.Err.Error() }
+func (e *Invalid) Unwrap() error { return e.Err }
+
 // Change is what an administrative act did, for the record. It holds no secret and no hash that
 // prints.
 type Change struct {
@@ -52,7 +58,7 @@ func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 func (s *Service) Create(ctx context.Context, n NewKey) (Change, secret.String, error) {
 	now := s.now()
 	if err := n.check(now); err != nil {
-		return Change{}, secret.String{}, err
+		return Change{}, secret.String{}, &Invalid{err}
 	}
 	t := apikey.Generate(apikey.NewID())
 	n.Detail.Rotated = now
@@ -88,7 +94,7 @@ func (s *Service) List(ctx context.Context) ([]Key, error) {
 // for grace (0 to MaxGrace); a still older one ends at once.
 func (s *Service) Rotate(ctx context.Context, id string, grace time.Duration) (Change, secret.String, error) {
 	if grace < 0 || grace > MaxGrace {
-		return Change{}, secret.String{}, fmt.Errorf("iam: expected a grace between 0 and %v", MaxGrace)
+		return Change{}, secret.String{}, &Invalid{fmt.Errorf("iam: expected a grace between 0 and %v", MaxGrace)}
 	}
 	if !apikey.ValidID(id) {
 		return Change{}, secret.String{}, ErrNotFound

@@ -15,6 +15,8 @@ import (
 type Deps struct {
 	Docs document.Store
 	Keys *iam.Service
+	// Classes are the rotation policies of keys.
+	Classes iam.Classes
 	// Refresh has this node take what was changed at once, instead of within two seconds.
 	Refresh func()
 	Now     func() time.Time
@@ -25,6 +27,7 @@ func Routes(d *Deps) []api.Route {
 	var rs []api.Route
 	for _, more := range [][]api.Route{
 		d.tenants(), d.teams().routes(d), d.users().routes(d), d.groups().routes(d), d.services().routes(d), d.agents().routes(d),
+		d.keys(),
 	} {
 		rs = append(rs, more...)
 	}

@@ -99,7 +99,6 @@ type schemas struct {
 
 var (
 	timeType  = reflect.TypeFor[time.Time]()
-	spanType  = reflect.TypeFor[time.Duration]()
 	textType  = reflect.TypeFor[encoding.TextMarshaler]()
 	bytesType = reflect.TypeFor[[]byte]()
 )
@@ -108,8 +107,6 @@ func (s *schemas) of(t reflect.Type) any {
 	switch {
 	case t == timeType:
 		return map[string]any{"type": "string", "format": "date-time"}
-	case t == spanType:
-		return map[string]any{"type": "string", "description": "a duration such as 1h30m"}
 	case t == bytesType:
 		return map[string]any{"type": "string", "contentEncoding": "base64"}
 	case t.Implements(textType) || reflect.PointerTo(t).Implements(textType):

@@ -106,8 +106,10 @@ func (s *Documents) Write(ctx context.Context, f func(document.Tx) error) error 
 
 type tx struct{ state }
 
-func (t *tx) Get(_ context.Context, kind, id string) (document.Doc, error)   { return t.get(kind, id) }
-func (t *tx) Find(_ context.Context, kind, key string) (document.Doc, error) { return t.find(kind, key) }
+func (t *tx) Get(_ context.Context, kind, id string) (document.Doc, error) { return t.get(kind, id) }
+func (t *tx) Find(_ context.Context, kind, key string) (document.Doc, error) {
+	return t.find(kind, key)
+}
 func (t *tx) List(_ context.Context, q document.Query) ([]document.Doc, error) {
 	return t.list(q), nil
 }
