@@ -14,7 +14,13 @@ import (
 type memory []iam.Key
 
 func (m memory) Keys(context.Context) ([]iam.Key, int64, error) { return m, 1, nil }
-func (m memory) Version(context.Context) (int64, error)         { return 1, nil }
+func (m memory) Changed(_ context.Context, after int64) ([]iam.Key, int64, error) {
+	if after > 0 {
+		return nil, 1, nil
+	}
+	return m, 1, nil
+}
+func (m memory) Version(context.Context) (int64, error) { return 1, nil }
 
 // BenchmarkAdmit is both stages with 100,000 keys, from every processor at once.
 func BenchmarkAdmit(b *testing.B) {

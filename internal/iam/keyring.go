@@ -3,6 +3,7 @@ package iam
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,31 +56,48 @@ func (r *keyring) find(id string, now time.Time) (*entry, error) {
 	return s.byID[id], nil
 }
 
-// refresh asks the store for its version, and for all keys when it is a new one.
+// refresh asks the store for its version, and when it is a new one for the keys that changed.
 func (r *keyring) refresh(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// The age counts from before the question: an answer that took long says how things were then.
 	asked, old := r.now(), r.snap.Load()
-	if old != nil {
-		v, err := r.store.Version(ctx)
-		if err != nil {
-			return fmt.Errorf("iam: reading the version of the key store: %w", err)
-		}
-		if v == old.version {
-			r.snap.Store(&snapshot{version: v, byID: old.byID, checked: asked})
-			return nil
-		}
+	if old == nil {
+		return r.load(ctx, asked, 0, &snapshot{})
 	}
-	keys, v, err := r.store.Keys(ctx)
+	v, err := r.store.Version(ctx)
+	if err != nil {
+		return fmt.Errorf("iam: reading the version of the key store: %w", err)
+	}
+	if v == old.version {
+		r.snap.Store(&snapshot{version: v, byID: old.byID, checked: asked})
+		return nil
+	}
+	return r.load(ctx, asked, old.version, old)
+}
+
+// load takes the keys that changed after a version over what is known.
+func (r *keyring) load(ctx context.Context, asked time.Time, after int64, old *snapshot) error {
+	keys, v, err := r.store.Changed(ctx, after)
 	if err != nil {
 		return fmt.Errorf("iam: reading the keys: %w", err)
 	}
-	next := &snapshot{version: v, byID: make(map[string]*entry, len(keys)), checked: asked}
+	var byID map[string]*entry
+	if len(keys) == 0 && after > 0 {
+		// Something changed that is no key: one was taken out by hand. Nothing that is known holds.
+		if keys, v, err = r.store.Changed(ctx, 0); err != nil {
+			return fmt.Errorf("iam: reading the keys: %w", err)
+		}
+	} else {
+		byID = maps.Clone(old.byID)
+	}
+	if byID == nil {
+		byID = make(map[string]*entry, len(keys))
+	}
 	for i := range keys {
 		e := &entry{key: keys[i]}
-		if old != nil && old.byID[e.key.ID] != nil {
-			e.used = old.byID[e.key.ID].used
+		if was := old.byID[e.key.ID]; was != nil {
+			e.used = was.used
 		} else {
 			e.used = new(atomic.Int64)
 			if !e.key.LastUsed.IsZero() {
@@ -87,9 +105,9 @@ func (r *keyring) refresh(ctx context.Context) error {
 				r.written[e.key.ID] = e.key.LastUsed.Unix()
 			}
 		}
-		next.byID[e.key.ID] = e
+		byID[e.key.ID] = e
 	}
-	r.snap.Store(next)
+	r.snap.Store(&snapshot{version: v, byID: byID, checked: asked})
 	return nil
 }
 

@@ -123,7 +123,10 @@ func TestRevocationElsewhereIsSeenWithinTwoSeconds(t *testing.T) {
 type broken struct{}
 
 func (broken) Keys(context.Context) ([]iam.Key, int64, error) { return nil, 0, errors.New("no store") }
-func (broken) Version(context.Context) (int64, error)         { return 0, errors.New("no store") }
+func (broken) Changed(context.Context, int64) ([]iam.Key, int64, error) {
+	return nil, 0, errors.New("no store")
+}
+func (broken) Version(context.Context) (int64, error) { return 0, errors.New("no store") }
 
 // The store goes away under a running gateway: keys are served from memory for MaxAge, and then
 // nobody passes, until it is back.

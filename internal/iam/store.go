@@ -17,6 +17,9 @@ type KeyReader interface {
 	// Keys returns every key, revoked ones included, by Created, then ID, and the version they
 	// were read at, in one transaction.
 	Keys(ctx context.Context) ([]Key, int64, error)
+	// Changed returns the keys whose last change but that of LastUsed came after a version, and the
+	// version they were read at, in one transaction.
+	Changed(ctx context.Context, after int64) ([]Key, int64, error)
 	// Version is a number that grows with every change of any key but its LastUsed, made through
 	// this or any other handle of the store, in this or any other process.
 	Version(ctx context.Context) (int64, error)

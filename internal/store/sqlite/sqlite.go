@@ -5,6 +5,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,13 +14,18 @@ import (
 	"path/filepath"
 
 	_ "modernc.org/sqlite" // the driver, SQLite compiled to Go: no C compiler is needed
+
+	"sallyport.dev/sallyport/internal/store/relational"
 )
 
 // FileName is the name of the file in the data directory.
 const FileName = "sallyport.db"
 
+//go:embed migrations/*.sql
+var migrations embed.FS
+
 // DB is one open file. It is safe for concurrent use.
-type DB struct{ sql *sql.DB }
+type DB struct{ *relational.DB }
 
 // Open opens, and where needed makes and migrates, the file in dir. The directory is made 0700 and
 // the file 0600; a directory that others may write to is refused. A transaction is on disk when it
@@ -45,14 +51,13 @@ func Open(ctx context.Context, dir string) (*DB, error) {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
 	db.SetMaxOpenConns(4)
-	if err := migrate(ctx, db); err != nil {
-		return nil, errors.Join(fmt.Errorf("sqlite: %s: %w", path, err), db.Close())
+	// Beginning a transaction takes the write lock, so no other statement has to.
+	r, err := relational.Open(ctx, db, relational.Engine{Name: "sqlite", Strict: " STRICT"}, migrations)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
-	return &DB{db}, nil
+	return &DB{r}, nil
 }
-
-// Close waits for what is under way.
-func (d *DB) Close() error { return d.sql.Close() }
 
 // prepare makes the file itself, since SQLite would make it readable as far as the umask allows.
 // Its companions (-wal, -shm) take over the file's mode.

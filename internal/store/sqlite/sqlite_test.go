@@ -10,6 +10,8 @@ import (
 	"testing/fstest"
 
 	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/store/relational"
 	"sallyport.dev/sallyport/internal/store/storetest"
 )
 
@@ -27,6 +29,13 @@ func TestKeys(t *testing.T) {
 	storetest.Keys(t, func(t *testing.T) func() iam.KeyStore {
 		dir := filepath.Join(t.TempDir(), "data ?#%é") // a path that a careless DSN would cut
 		return func() iam.KeyStore { return open(t, dir).Keys() }
+	})
+}
+
+func TestDocuments(t *testing.T) {
+	storetest.Documents(t, func(t *testing.T) func() document.Store {
+		dir := t.TempDir()
+		return func() document.Store { return open(t, dir).Documents() }
 	})
 }
 
@@ -62,13 +71,13 @@ func TestOpenRefuses(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, FileName), []byte(strings.Repeat("not a database ", 100)), 0o600))
 		}, "not a database"},
 		"a newer schema": {func(t *testing.T, dir string) {
-			exec(t, dir, `INSERT INTO migrations VALUES (2, '0002_future.sql', 'x')`)
+			exec(t, dir, `INSERT INTO migrations VALUES (3, '0003_future.sql', 'x')`)
 		}, "newer release"},
 		"another migration under the same number": {func(t *testing.T, dir string) {
 			exec(t, dir, `UPDATE migrations SET id = 'x' WHERE number = 1`)
-		}, "not the one that the file was made with"},
+		}, "not the one that the database was made with"},
 		"a gap in the migrations": {func(t *testing.T, dir string) {
-			exec(t, dir, `UPDATE migrations SET number = 3 WHERE number = 1`)
+			exec(t, dir, `UPDATE migrations SET number = 9 WHERE number = 1`)
 		}, "gap"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -100,7 +109,7 @@ func TestDamagedRowIsAnError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			db := open(t, t.TempDir())
 			must(t, db.Keys().Insert(ctx, iam.Key{ID: "aaaaaaaaaaaa"}))
-			if _, err := db.sql.Exec(stmt); err != nil {
+			if _, err := db.SQL().Exec(stmt); err != nil {
 				t.Fatal(err)
 			}
 			if ks, _, err := db.Keys().Keys(ctx); err == nil {
@@ -111,19 +120,19 @@ func TestDamagedRowIsAnError(t *testing.T) {
 }
 
 func TestMigrationsAreNumberedAndAtomic(t *testing.T) {
-	if _, err := loadMigrations(fstest.MapFS{"migrations/0002_x.sql": {Data: []byte("SELECT 1")}}); err == nil {
-		t.Error("a series that begins with 2 was accepted")
-	}
-	ms, err := loadMigrations(fstest.MapFS{
-		"migrations/0001_a.sql": {Data: []byte("CREATE TABLE a (x)")},
-		"migrations/0002_b.sql": {Data: []byte("CREATE TABLE b (x); SELECT * FROM nothing")},
-	})
-	must(t, err)
 	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "x.db"))
 	must(t, err)
 	defer db.Close()
-	if err := apply(context.Background(), db, ms); err == nil {
-		t.Fatal("a failing step passed")
+	for _, files := range []fstest.MapFS{
+		{"migrations/0002_x.sql": {Data: []byte("SELECT 1")}}, // a series that begins with 2
+		{
+			"migrations/0001_a.sql": {Data: []byte("CREATE TABLE a (x)")},
+			"migrations/0002_b.sql": {Data: []byte("CREATE TABLE b (x); SELECT * FROM nothing")},
+		},
+	} {
+		if _, err := relational.Open(context.Background(), db, relational.Engine{Name: "test"}, files); err == nil {
+			t.Fatal("a failing step passed")
+		}
 	}
 	var n int
 	must(t, db.QueryRow(`SELECT count(*) FROM sqlite_schema`).Scan(&n))
@@ -132,11 +141,64 @@ func TestMigrationsAreNumberedAndAtomic(t *testing.T) {
 	}
 }
 
+// The release before this one may go on working on a file that was upgraded under it.
+func TestAnOlderReleaseOnAnUpgradedFile(t *testing.T) {
+	ctx := context.Background()
+	db := open(t, t.TempDir())
+	full := iam.Key{ID: "aaaaaaaaaaaa", Name: "n", Scopes: iam.Scopes{Models: []string{"*"}}, Tenant: "acme", Detail: iam.Detail{Purpose: "p", Data: []string{}}}
+	must(t, db.Keys().Insert(ctx, full))
+	_, v, err := db.Keys().Keys(ctx)
+	must(t, err)
+	const columns = `id, name, owner, current, previous, previous_until, pepper_version, scopes, cidrs, created, not_before, expires, revoked, last_used`
+	hash := make([]byte, 32)
+	_, err = db.SQL().Exec(`INSERT INTO keys (`+columns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+		"bbbbbbbbbbbb", "old", "", hash, nil, 0, "", `{"upstreams":["*"],"endpoints":["*"],"models":["*"]}`, "[]", 1, 0, 0, 0, 0)
+	must(t, err)
+	_, err = db.SQL().Exec(`UPDATE keys SET (`+columns+`) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?`,
+		"aaaaaaaaaaaa", "renamed", "", hash, nil, 0, "", `{"upstreams":[],"endpoints":[],"models":["*"]}`, "[]", 0, 0, 0, 0, 0, "aaaaaaaaaaaa")
+	must(t, err)
+	ks, w, err := db.Keys().Changed(ctx, v)
+	must(t, err)
+	if len(ks) != 2 || w != v+2 {
+		t.Fatalf("%d keys, version %d after %d", len(ks), w, v)
+	}
+	if k := ks[0]; k.Name != "renamed" || k.Tenant != "acme" || k.Purpose != "p" || k.Data == nil {
+		t.Errorf("what the older release does not know is lost: %+v", k)
+	}
+	if k := ks[1]; k.Name != "old" || k.Tenant != "default" || k.Tools != nil {
+		t.Errorf("%+v", k)
+	}
+}
+
+// A file of the first release has all its keys after the upgrade.
+func TestUpgradeKeepsKeys(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	old := open(t, dir)
+	must(t, old.Keys().Insert(ctx, iam.Key{ID: "aaaaaaaaaaaa", Name: "n", Scopes: iam.Scopes{Models: []string{"*"}}}))
+	for _, s := range []string{
+		`DROP TRIGGER keys_insert`, `DROP TRIGGER keys_update`, `DROP INDEX keys_by_revision`, `ALTER TABLE keys DROP COLUMN tenant`, `ALTER TABLE keys DROP COLUMN detail`,
+		`ALTER TABLE keys DROP COLUMN revision`, `DROP TABLE documents`, `DROP TABLE document_keys`, `DROP TABLE documents_version`, `DELETE FROM migrations WHERE number > 1`,
+		`CREATE TRIGGER keys_insert AFTER INSERT ON keys BEGIN UPDATE keys_version SET version = version + 1; END`,
+		`CREATE TRIGGER keys_update AFTER UPDATE OF id, name ON keys BEGIN UPDATE keys_version SET version = version + 1; END`,
+	} {
+		if _, err := old.SQL().Exec(s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+	must(t, old.Close())
+	db := open(t, dir)
+	ks, v, err := db.Keys().Keys(ctx)
+	if err != nil || len(ks) != 1 || ks[0].Name != "n" || ks[0].Tenant != "default" || v < 1 {
+		t.Fatalf("%+v, %d, %v", ks, v, err)
+	}
+}
+
 func TestDurabilityPragmas(t *testing.T) {
 	db := open(t, t.TempDir())
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000"} {
 		var got string
-		must(t, db.sql.QueryRow("PRAGMA "+pragma).Scan(&got))
+		must(t, db.SQL().QueryRow("PRAGMA "+pragma).Scan(&got))
 		if got != want {
 			t.Errorf("%s = %s, want %s", pragma, got, want)
 		}
@@ -146,7 +208,7 @@ func TestDurabilityPragmas(t *testing.T) {
 func exec(t *testing.T, dir, stmt string) {
 	t.Helper()
 	db := open(t, dir)
-	if _, err := db.sql.Exec(stmt); err != nil {
+	if _, err := db.SQL().Exec(stmt); err != nil {
 		t.Fatal(err)
 	}
 	must(t, db.Close())

@@ -13,6 +13,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/apikey"
+	"sallyport.dev/sallyport/internal/iam/document"
 )
 
 // Keys runs the contract of iam.KeyStore and iam.UseRecorder. open returns a handle of one and the
@@ -35,7 +36,7 @@ func Keys(t *testing.T, open func(t *testing.T) func() iam.KeyStore) {
 		}},
 		{"every field comes back, through another handle too", func(t *testing.T, open func() iam.KeyStore) {
 			full := sample(1)
-			bare := iam.Key{ID: "aaaaaaaaaaaa", Created: full.Created, Current: full.Current}
+			bare := iam.Key{ID: "aaaaaaaaaaaa", Tenant: "default", Created: full.Created, Current: full.Current}
 			insert(t, open(), full)
 			insert(t, open(), bare)
 			want := []iam.Key{bare, full} // same moment: by id
@@ -46,6 +47,31 @@ func Keys(t *testing.T, open func(t *testing.T) func() iam.KeyStore) {
 			for i := range want {
 				if !same(ks[i], want[i]) {
 					t.Errorf("key %d = %#v, want %#v", i, ks[i], want[i])
+				}
+			}
+		}},
+		{"what changed after a version, and nothing else", func(t *testing.T, open func() iam.KeyStore) {
+			s := open()
+			insert(t, s, sample(1))
+			insert(t, s, sample(2))
+			v := version(t, s)
+			if ks, w, err := s.Changed(ctx, v); err != nil || len(ks) != 0 || w != v {
+				t.Errorf("nothing changed: %v, %d, %v", ks, w, err)
+			}
+			insert(t, s, sample(3))
+			if _, err := open().Update(ctx, sample(1).ID, func(k *iam.Key) error { k.Purpose = "another"; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			ks, w, err := s.Changed(ctx, v)
+			if err != nil || len(ks) != 2 || w <= v || ks[0].ID != sample(1).ID || ks[1].ID != sample(3).ID {
+				t.Errorf("%v, %d, %v", ks, w, err)
+			}
+			if r, ok := s.(iam.UseRecorder); ok {
+				if err := r.Used(ctx, map[string]time.Time{sample(2).ID: sample(2).LastUsed.Add(time.Hour)}); err != nil {
+					t.Fatal(err)
+				}
+				if ks, _, err := s.Changed(ctx, w); err != nil || len(ks) != 0 {
+					t.Errorf("use is a change: %v, %v", ks, err)
 				}
 			}
 		}},
@@ -187,11 +213,15 @@ func Keys(t *testing.T, open func(t *testing.T) func() iam.KeyStore) {
 func sample(n byte) iam.Key {
 	at := time.Date(2031, 2, 3, 4, 5, 6, 789000, time.UTC)
 	return iam.Key{
-		ID: fmt.Sprintf("mmmmmmmmmmm%c", 'a'+n), Name: "a name", Owner: "an owner",
+		ID: fmt.Sprintf("mmmmmmmmmmm%c", 'a'+n), Tenant: "acme", Name: "a name", Owner: "an owner",
 		Current: apikey.Hash{1, n}, Previous: apikey.Hash{2, n}, PreviousUntil: at.Add(time.Hour), PepperVersion: "0a0b0c0d",
 		Scopes:  iam.Scopes{Upstreams: []string{"openai"}, Endpoints: []string{"chat.*", "models"}, Models: []string{"gpt-*"}},
 		CIDRs:   []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")},
 		Created: at, NotBefore: at.Add(time.Minute), Expires: at.Add(48 * time.Hour), Revoked: at.Add(24 * time.Hour), LastUsed: at.Add(time.Second),
+		Detail: iam.Detail{
+			Team: "team_a", Principal: "user_a", Class: "ci", Purpose: "a purpose", Tools: []string{"get_*"}, Features: []string{"stream"}, Data: []string{},
+			SPIFFE: []string{"spiffe://a/*"}, Budgets: []iam.Budget{{Unit: "tokens", Amount: 5, Window: document.Span(time.Hour)}}, Shared: true, Rotated: at,
+		},
 	}
 }
 

@@ -1,19 +1,15 @@
-package sqlite
+package relational
 
 import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"embed"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"path"
 	"strconv"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // migration is one numbered step. Steps go forward only; one that was released never changes.
 type migration struct {
@@ -42,23 +38,18 @@ func loadMigrations(files fs.FS) ([]migration, error) {
 	return ms, nil
 }
 
-func migrate(ctx context.Context, db *sql.DB) error {
-	ms, err := loadMigrations(migrations)
+// migrate runs the steps that are missing, all in one transaction: another process waits for it, and
+// a step that fails leaves the database as it was.
+func (d *DB) migrate(ctx context.Context, files fs.FS) error {
+	ms, err := loadMigrations(files)
 	if err != nil {
 		return err
 	}
-	return apply(ctx, db, ms)
+	return d.once(ctx, d.e.LockSchema, func(tx *sql.Tx) error { return d.apply(ctx, tx, ms) })
 }
 
-// apply runs the steps that are missing, all in one transaction: another process waits for it, and
-// a step that fails leaves the file as it was.
-func apply(ctx context.Context, db *sql.DB, ms []migration) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
-	if _, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS migrations (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, id TEXT NOT NULL) STRICT`); err != nil {
+func (d *DB) apply(ctx context.Context, tx *sql.Tx, ms []migration) error {
+	if _, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS migrations (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, id TEXT NOT NULL)`+d.e.Strict); err != nil {
 		return err
 	}
 	done, err := applied(ctx, tx)
@@ -66,23 +57,23 @@ func apply(ctx context.Context, db *sql.DB, ms []migration) error {
 		return err
 	}
 	if len(done) > len(ms) {
-		return fmt.Errorf("the file has schema %d, and this release knows up to %d; use a newer release", len(done), len(ms))
+		return fmt.Errorf("the database has schema %d, and this release knows up to %d; use a newer release", len(done), len(ms))
 	}
 	for i, m := range ms {
 		if i < len(done) {
 			if done[i] != m.id {
-				return fmt.Errorf("migration %s is not the one that the file was made with", m.name)
+				return fmt.Errorf("migration %s is not the one that the database was made with", m.name)
 			}
 			continue
 		}
 		if _, err := tx.ExecContext(ctx, m.text); err != nil {
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO migrations VALUES (?, ?, ?)`, m.number, m.name, m.id); err != nil {
+		if _, err := tx.ExecContext(ctx, d.e.Rebind(`INSERT INTO migrations VALUES (?1, ?2, ?3)`), m.number, m.name, m.id); err != nil {
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
 	}
-	return tx.Commit()
+	return nil
 }
 
 // applied returns the ids of the steps that were done, in order, without gaps.

@@ -1,0 +1,16 @@
+package memory_test
+
+import (
+	"testing"
+
+	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/store/memory"
+	"sallyport.dev/sallyport/internal/store/storetest"
+)
+
+func TestDocuments(t *testing.T) {
+	storetest.Documents(t, func(*testing.T) func() document.Store {
+		s := &memory.Documents{}
+		return func() document.Store { return s }
+	})
+}
