@@ -31,11 +31,12 @@ INSERT INTO keys_version VALUES (1, 1);
 
 CREATE FUNCTION keys_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE keys_version SET version = version + 1 RETURNING version INTO NEW.revision;
-    RETURN NEW;
+    UPDATE keys_version SET version = version + 1;
+    UPDATE keys SET revision = (SELECT version FROM keys_version) WHERE id = NEW.id;
+    RETURN NULL;
 END $$;
-CREATE TRIGGER keys_insert BEFORE INSERT ON keys FOR EACH ROW EXECUTE FUNCTION keys_changed();
-CREATE TRIGGER keys_update BEFORE UPDATE OF
+CREATE TRIGGER keys_insert AFTER INSERT ON keys FOR EACH ROW EXECUTE FUNCTION keys_changed();
+CREATE TRIGGER keys_update AFTER UPDATE OF
     id, name, owner, current, previous, previous_until, pepper_version, scopes, cidrs, created, not_before, expires, revoked, tenant, detail
     ON keys FOR EACH ROW EXECUTE FUNCTION keys_changed();
 
