@@ -106,6 +106,11 @@ type callJSON struct {
 		Kind string `json:"kind"`
 		ID   string `json:"id"`
 		Name string `json:"name"`
+
+		Tenant     string `json:"tenant"`
+		Team       string `json:"team"`
+		Holder     string `json:"holder"`
+		OnBehalfOf string `json:"on_behalf_of"`
 	} `json:"principal"`
 	Client             netip.Addr        `json:"client"`
 	Upstream           string            `json:"upstream"`
@@ -243,8 +248,11 @@ var errWord = errors.New("a word that this release does not know")
 func (j *callJSON) record() (*gate.Record, error) {
 	r := &gate.Record{
 		ID: j.ID, Received: j.Received, ClientAddr: j.Client,
-		Principal: gate.Principal{Kind: j.Principal.Kind, ID: j.Principal.ID, Name: j.Principal.Name},
-		Upstream:  j.Upstream, Dialect: j.Dialect, Endpoint: j.Endpoint, Method: j.Method, Path: j.Path,
+		Principal: gate.Principal{
+			Kind: j.Principal.Kind, ID: j.Principal.ID, Name: j.Principal.Name,
+			Tenant: j.Principal.Tenant, Team: j.Principal.Team, Holder: j.Principal.Holder, OnBehalfOf: j.Principal.OnBehalfOf,
+		},
+		Upstream: j.Upstream, Dialect: j.Dialect, Endpoint: j.Endpoint, Method: j.Method, Path: j.Path,
 		Model: j.Model, Streamed: j.Streamed, Policy: j.Policy, Mode: j.Mode,
 		MoreFindings: j.FindingsOmitted, Sanitized: j.Sanitized, Status: j.Status, Outcome: j.Outcome, Error: j.Error,
 		Usage:  gate.Usage{Input: j.Usage.Input, Output: j.Usage.Output, CachedInput: j.Usage.CachedInput, Reasoning: j.Usage.Reasoning},

@@ -86,6 +86,10 @@ func appendCall(b []byte, c call) []byte {
 		b = appendString(b, capped(p.Kind, maxName))
 		b = text(b, "id", p.ID, maxName)
 		b = text(b, "name", p.Name, maxName)
+		b = text(b, "tenant", p.Tenant, maxName)
+		b = text(b, "team", p.Team, maxName)
+		b = text(b, "holder", p.Holder, maxName)
+		b = text(b, "on_behalf_of", p.OnBehalfOf, maxName)
 		b = append(b, '}')
 	}
 	if c.ClientAddr.IsValid() {

@@ -23,7 +23,6 @@ type Config struct {
 	Watch   Watch   `yaml:"watch"`
 	Proxy   Proxy   `yaml:"proxy"`
 	Audit   Audit   `yaml:"audit"`
-	// Console is reserved: an empty mapping is accepted, nothing else yet.
 	Console Console `yaml:"console"`
 }
 
@@ -56,6 +55,19 @@ type IAM struct {
 	Pepper *secret.Ref `yaml:"pepper"`
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+	// Database is the address of a PostgreSQL that several gateways share. Nil: SQLite in DataDir.
+	Database *secret.Ref `yaml:"database"`
+	// KeyClasses are the rotation policies of keys. A key that names no class, or none of these, is
+	// held to the one called standard, if there is one.
+	KeyClasses []KeyClass `yaml:"key_classes"`
+}
+
+// KeyClass is a rotation policy.
+type KeyClass struct {
+	Name    string        `yaml:"name"`
+	MaxAge  time.Duration `yaml:"max_age"` // a secret that is older is refused; 0: for ever
+	Warn    time.Duration `yaml:"warn"`    // before that
+	Overlap time.Duration `yaml:"overlap"` // how long the secret before stays valid after a rotation
 }
 
 // Watch is what the gateway says about itself.
@@ -97,8 +109,13 @@ type Checkpoint struct {
 	Stdout   bool          `yaml:"stdout"`
 }
 
-// Console is reserved.
-type Console struct{}
+// Console is where people administer the gateway. It is a listener of its own.
+type Console struct {
+	// Address is host:port; empty: no listener. The socket in DataDir is there in any case.
+	Address string `yaml:"address"`
+	// TLS is nil for plain HTTP, which browsers let people sign in over only on this machine.
+	TLS *TLS `yaml:"tls"`
+}
 
 // Default is the configuration without a file: data plane on 127.0.0.1:8080, OpenAI and Anthropic
 // at their public addresses, the caller's credential passed through, attacks blocked, every call

@@ -61,7 +61,8 @@ func (d *decoder) validate(c *Config) {
 	} else {
 		d.path("data_dir", c.DataDir, false)
 	}
-	d.choice("iam.mode", c.IAM.Mode, IAMPassthrough, IAMKeys)
+	d.identity(&c.IAM)
+	d.console(c)
 	d.choice("watch.log.level", c.Watch.Log.Level, "debug", "info", "warn", "error")
 	d.choice("watch.log.format", c.Watch.Log.Format, "text", "json")
 	d.inspect(&c.Inspect)

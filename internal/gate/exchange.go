@@ -23,6 +23,9 @@ type Principal struct {
 	Kind string // "credential" (passed through, known by a keyed hash), "key" (one of ours), "anonymous"
 	ID   string // stable, safe to print
 	Name string // for people; may be empty
+	// Tenant and Team are those that the call counts for, Holder the person, service or agent behind a
+	// key, OnBehalfOf whom an agent acts for. All are ids; each may be empty.
+	Tenant, Team, Holder, OnBehalfOf string
 	// Grant is the identity room's own view of what the principal may do; other rooms do not look inside.
 	Grant any
 }

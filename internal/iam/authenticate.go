@@ -76,7 +76,7 @@ func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, er
 	if !known || (!current && !previous) {
 		return deny(badKey, "unknown key or wrong secret"), nil
 	}
-	x.Principal = gate.Principal{Kind: KindKey, ID: k.ID, Name: k.Name, Grant: k}
+	x.Principal = gate.Principal{Kind: KindKey, ID: k.ID, Name: k.Name, Tenant: k.Tenant, Team: k.Team, Holder: k.Principal, Grant: k}
 	switch {
 	case !current && !now.Before(k.PreviousUntil):
 		return deny(badKey, "secret was rotated away"), nil
@@ -84,6 +84,15 @@ func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, er
 		return deny(badKey, "key is "+a.m.classes.Status(k, now)), nil
 	case len(k.CIDRs) > 0 && !contains(k.CIDRs, x.ClientAddr):
 		return deny(badPlace, "address outside the key's ranges"), nil
+	}
+	if a.m.roster != nil {
+		st, err := a.m.roster.Check(k.Tenant, k.Principal, now)
+		if err != nil {
+			return gate.Decision{}, err
+		}
+		if st.Bad != "" {
+			return deny(badKey, st.Bad), nil
+		}
 	}
 	e.note(now)
 	return gate.Decision{}, nil

@@ -9,6 +9,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam/apikey"
+	"sallyport.dev/sallyport/internal/iam/roster"
 	"sallyport.dev/sallyport/internal/secret"
 )
 
@@ -39,6 +40,9 @@ type Options struct {
 	HashKey []byte
 	// Keys is where keys come from. Keys mode only. If it is a UseRecorder too, it is told about use.
 	Keys KeyReader
+	// Roster, when set, says who is in good standing: a key of a disabled tenant, of a person who was
+	// deprovisioned, or of a service that was switched off is refused.
+	Roster *roster.Roster
 	// Classes are the rotation policies of keys.
 	Classes Classes
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
@@ -56,6 +60,7 @@ type IAM struct {
 	hasher  *apikey.Hasher
 	ring    *keyring
 	trusted []netip.Prefix
+	roster  *roster.Roster
 	classes Classes
 	now     func() time.Time
 	fault   func(error)
@@ -64,7 +69,7 @@ type IAM struct {
 // New in keys mode reads all keys once, so that a gateway that cannot check credentials does not
 // start. Run keeps them fresh.
 func New(o Options) (*IAM, error) {
-	m := &IAM{mode: o.Mode, trusted: o.TrustedProxies, classes: o.Classes, now: o.Now, fault: o.Fault}
+	m := &IAM{mode: o.Mode, trusted: o.TrustedProxies, roster: o.Roster, classes: o.Classes, now: o.Now, fault: o.Fault}
 	if m.now == nil {
 		m.now = time.Now
 	}

@@ -22,7 +22,6 @@ import (
 	"sallyport.dev/sallyport/internal/inspect/shadow"
 	"sallyport.dev/sallyport/internal/proxy"
 	"sallyport.dev/sallyport/internal/secret"
-	"sallyport.dev/sallyport/internal/store/sqlite"
 	"sallyport.dev/sallyport/internal/wire"
 	"sallyport.dev/sallyport/internal/wire/anthropic"
 	"sallyport.dev/sallyport/internal/wire/openai"
@@ -45,7 +44,6 @@ type graph struct {
 	shadowed   string                       // id of the shadow pack
 	transports map[string]*http.Transport   // by the part of the configuration they were made from
 	stop       context.CancelFunc
-	db         *sqlite.DB
 	ran        sync.WaitGroup
 }
 
@@ -60,7 +58,7 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 		}
 	}()
 	monitor := cfg.Inspect.Mode == config.ModeMonitor
-	who, err := s.identity(ctx, cfg, g)
+	who, err := s.identity(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +94,7 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 			who.Authorize(),
 			proxy.Shape{Policy: uninspected, Monitor: monitor},
 			front,
+			who.Data(),
 		}, Monitor: monitor, Fault: fault},
 		Recorder:  s.audit,
 		Inspector: front,
@@ -141,15 +140,13 @@ func (g *graph) close(next *graph) {
 			t.CloseIdleConnections()
 		}
 	}
-	if g.db != nil {
-		_ = g.db.Close()
-	}
 }
 
 // identity builds the first layer.
-func (s *Server) identity(ctx context.Context, cfg *config.Config, g *graph) (*iam.IAM, error) {
+func (s *Server) identity(cfg *config.Config) (*iam.IAM, error) {
 	o := iam.Options{
 		Mode: cfg.IAM.Mode, HashKey: s.state.hashKey, TrustedProxies: cfg.IAM.TrustedProxies,
+		Roster: s.people.roster, Classes: keyClasses(cfg),
 		Fault: func(err error) {
 			if err != nil {
 				s.log.Error("the key store does not answer", "error", err)
@@ -163,12 +160,17 @@ func (s *Server) identity(ctx context.Context, cfg *config.Config, g *graph) (*i
 		if o.Pepper, err = s.state.pepperFor(cfg); err != nil {
 			return nil, err
 		}
-		if g.db, err = sqlite.Open(ctx, cfg.DataDir); err != nil {
-			return nil, fmt.Errorf("open key store: %w", err)
-		}
-		o.Keys = g.db.Keys()
+		o.Keys = s.store.keys
 	}
 	return iam.New(o)
+}
+
+func keyClasses(cfg *config.Config) iam.Classes {
+	cs := iam.Classes{}
+	for _, c := range cfg.IAM.KeyClasses {
+		cs[c.Name] = iam.Class{MaxAge: c.MaxAge, Warn: c.Warn, Overlap: c.Overlap}
+	}
+	return cs
 }
 
 func (s *state) pepperFor(cfg *config.Config) (secret.String, error) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/secret"
 )
 
 // followEvery is how often the data directory is looked at for another active pack or allow-list.
@@ -93,6 +94,10 @@ func (s *Server) replace(cfg *config.Config) error {
 		return fmt.Errorf("data_dir cannot change while running; restart to move it")
 	case cfg.Listen.Address != s.cfg.Listen.Address:
 		return fmt.Errorf("listen.address cannot change while running; restart to move it")
+	case !sameRef(cfg.IAM.Database, s.cfg.IAM.Database):
+		return fmt.Errorf("iam.database cannot change while running; restart to move it")
+	case cfg.Console.Address != s.cfg.Console.Address:
+		return fmt.Errorf("console.address cannot change while running; restart to move it")
 	case PackDir(cfg) != PackDir(s.cfg):
 		return fmt.Errorf("inspect.packs.directory cannot change while running; restart to move it")
 	case cfg.Audit.Mode != s.cfg.Audit.Mode || cfg.Audit.SegmentBytes != s.cfg.Audit.SegmentBytes || cfg.Audit.Checkpoint != s.cfg.Audit.Checkpoint:
@@ -108,3 +113,5 @@ func (s *Server) replace(cfg *config.Config) error {
 	old.close(g)
 	return nil
 }
+
+func sameRef(a, b *secret.Ref) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -26,9 +26,11 @@ type Server struct {
 	log   *slog.Logger
 	level *slog.LevelVar
 
-	state *state
-	audit *audit.Log
-	load  *proxy.Load
+	state  *state
+	store  *store
+	people *people
+	audit  *audit.Log
+	load   *proxy.Load
 
 	mu    sync.Mutex // one reload at a time
 	cfg   *config.Config
@@ -38,6 +40,7 @@ type Server struct {
 	ln   net.Listener
 	done chan error
 	stop context.CancelFunc
+	ran  sync.WaitGroup
 }
 
 // Start opens the data directory and the record, builds the graph and listens. The returned server
@@ -55,6 +58,12 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	if s.audit, err = openAudit(cfg, log); err != nil {
 		return nil, err
 	}
+	if s.store, err = openStore(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if s.people, err = newPeople(ctx, s.store, log); err != nil {
+		return nil, err
+	}
 	g, err := s.build(cfg)
 	if err != nil {
 		return nil, err
@@ -64,6 +73,7 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 		return nil, err
 	}
 	ctx, s.stop = context.WithCancel(ctx)
+	s.ran.Go(func() { s.people.mirror.Run(ctx) })
 	s.follow(ctx)
 	note := map[string]string{"policy": g.policy, "pack": g.pack, "mode": cfg.Inspect.Mode, "version": Version()}
 	if g.problem != "" {
@@ -187,6 +197,12 @@ func (s *Server) close() {
 	}
 	if g := s.graph.Load(); g != nil {
 		g.close(nil)
+	}
+	s.ran.Wait()
+	if s.store != nil {
+		if err := s.store.close(); err != nil {
+			s.log.Error("cannot close the database", "error", err)
+		}
 	}
 	if s.audit != nil {
 		if err := s.audit.Close(); err != nil {

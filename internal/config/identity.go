@@ -1,0 +1,44 @@
+package config
+
+import (
+	"fmt"
+	"net"
+)
+
+func (d *decoder) identity(c *IAM) {
+	d.choice("iam.mode", c.Mode, IAMPassthrough, IAMKeys)
+	names := map[string]bool{}
+	for i, k := range c.KeyClasses {
+		key := fmt.Sprintf("iam.key_classes[%d]", i)
+		switch {
+		case !namePattern.MatchString(k.Name):
+			d.invalid(key+".name", "expected a name of 1 to 63 lower-case letters, digits and hyphens")
+		case names[k.Name]:
+			d.invalid(key+".name", "the class is named twice; expected a name of its own")
+		}
+		names[k.Name] = true
+		if k.MaxAge > 0 && k.Warn >= k.MaxAge {
+			d.invalid(key+".warn", "expected less than max_age")
+		}
+	}
+}
+
+func (d *decoder) console(c *Config) {
+	if c.Console.Address == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(c.Console.Address)
+	if err != nil || !validPort(port, true) {
+		d.invalid("console.address", "expected host:port, such as 127.0.0.1:8081, or nothing for no listener")
+		return
+	}
+	if c.Console.Address == c.Listen.Address && port != "0" {
+		d.invalid("console.address", "expected another address than listen.address: administration is kept apart")
+	}
+	if t := c.Console.TLS; t != nil {
+		d.path("console.tls.cert", t.Cert, false)
+		d.path("console.tls.key", t.Key, false)
+	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		d.invalid("console.address", "sessions would travel in the clear; expected a loopback address, or console.tls")
+	}
+}
