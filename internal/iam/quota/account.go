@@ -14,6 +14,12 @@ type key struct {
 
 // account is what one subject has used of one unit in one window. Its shard's lock guards it.
 type account struct {
+	key  key
+	home *shard
+	id   uint64
+	next *account // another key with the same id
+	gone bool     // swept: whoever still points here opens it anew
+
 	index  int64 // number of the window that used is of; it never goes back
 	end    int64 // when that window is over, Unix nanoseconds
 	used   int64 // settled and reserved; above amount it is a debt
@@ -33,12 +39,10 @@ type hold struct {
 // roll moves the account to the window that now is in. What was used above the amount is not
 // forgiven: each window that passed pays off one amount of it. A clock that goes back changes nothing
 // until it is where it was.
-func (a *account) roll(w Window, now time.Time) {
-	if now.UnixNano() < a.end {
-		return
+func (a *account) roll(now time.Time) {
+	if now.UnixNano() >= a.end {
+		a.turn(a.key.window.index(now))
 	}
-	n, end := w.index(now)
-	a.turn(n, end)
 }
 
 func (a *account) turn(n, end int64) {

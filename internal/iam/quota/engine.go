@@ -38,11 +38,27 @@ type Engine struct {
 
 const shardCount = 256
 
+// shard holds the accounts of the subjects that hash to it, by the hash of the whole key.
 type shard struct {
 	mu   sync.Mutex
-	m    map[key]*account
+	m    map[uint64]*account
 	peak int // of len(m) since m was made
 	_    [40]byte
+}
+
+// find returns nil where there is no account. The shard is locked.
+func (s *shard) find(id uint64, k *key) *account {
+	a := s.m[id]
+	for a != nil && a.key != *k {
+		a = a.next
+	}
+	return a
+}
+
+// locate says where a key's account is.
+func (e *Engine) locate(k *key) (*shard, uint64) {
+	h := maphash.String(e.seed, k.subject)
+	return &e.shards[h%shardCount], h ^ (uint64(k.unit)+1)*0x9e3779b97f4a7c15 ^ uint64(k.window)*0xbf58476d1ce4e5b9
 }
 
 // New makes an engine without any use on its books.
@@ -60,7 +76,7 @@ func New(o Options) (*Engine, error) {
 	e.start = e.now()
 	e.floor.Store(-1 << 63)
 	for i := range e.shards {
-		e.shards[i].m = map[key]*account{}
+		e.shards[i].m = map[uint64]*account{}
 	}
 	if o.Shared != nil {
 		var err error
@@ -82,8 +98,7 @@ type Reservation struct {
 }
 
 type line struct {
-	key    key
-	shard  *shard
+	in     *account
 	index  int64 // of the window that was charged
 	amount int64
 	hold   *hold
@@ -134,25 +149,26 @@ func (e *Engine) take(r *Reservation, bounds []Bound, est *Amounts) *Exceeded {
 	for i := range bounds {
 		b := &bounds[i]
 		k := key{b.Subject, b.Unit, b.Window}
-		s := e.shard(b.Subject)
+		twice := taken(r.lines, &k)
+		s, id := e.locate(&k)
 		s.mu.Lock()
-		a := s.open(e, k, now)
+		a := s.open(e, id, &k, now)
 		if b.Unit == Concurrency {
 			a.expire(at)
 		}
 		a.amount = b.Amount
 		n := est.of(b.Unit)
-		if taken(r.lines, k) {
+		if twice {
 			n = 0 // one account, two amounts: it is charged once and must fit both
 		}
-		if limit := e.limit(a, b, now); n > 0 && n > limit-a.used || n == 0 && taken(r.lines, k) && a.used > limit {
+		if limit := e.limit(a, b, now); n > 0 && n > limit-a.used || twice && a.used > limit {
 			ex := exceeded(b, a, est.of(b.Unit), limit, now)
 			s.mu.Unlock()
 			r.undo()
 			return ex
 		}
-		if !taken(r.lines, k) {
-			l := line{key: k, shard: s, index: a.index, amount: n}
+		if !twice {
+			l := line{in: a, index: a.index, amount: n}
 			if b.Unit == Concurrency {
 				l.hold = &hold{deadline: r.deadline}
 				a.add(l.hold)
@@ -169,9 +185,9 @@ func (e *Engine) take(r *Reservation, bounds []Bound, est *Amounts) *Exceeded {
 	return nil
 }
 
-func taken(lines []line, k key) bool {
+func taken(lines []line, k *key) bool {
 	for i := range lines {
-		if l := &lines[i]; l.key.unit == k.unit && l.key.window == k.window && l.key.subject == k.subject {
+		if lines[i].in.key == *k {
 			return true
 		}
 	}
@@ -203,16 +219,16 @@ func exceeded(b *Bound, a *account, asked, limit int64, now time.Time) *Exceeded
 func (r *Reservation) undo() {
 	for i := range r.lines {
 		l := &r.lines[i]
-		l.shard.mu.Lock()
-		if a := l.shard.m[l.key]; a != nil {
-			switch {
-			case l.hold != nil:
-				a.drop(l.hold)
-			case a.index == l.index:
-				a.used = max(0, a.used-l.amount)
-			}
+		a, s := l.in, l.in.home
+		s.mu.Lock()
+		switch {
+		case a.gone: // with nothing on its books
+		case l.hold != nil:
+			a.drop(l.hold)
+		case a.index == l.index:
+			a.used = max(0, a.used-l.amount)
 		}
-		l.shard.mu.Unlock()
+		s.mu.Unlock()
 	}
 	r.lines = r.lines[:0]
 }
@@ -229,12 +245,18 @@ func (r *Reservation) Settle(used Amounts) bool {
 	late := r.e.elapsed(now) >= r.deadline
 	for i := range r.lines {
 		l := &r.lines[i]
-		more := used.of(l.key.unit) - l.amount
+		a, s := l.in, l.in.home
+		more := used.of(a.key.unit) - l.amount
 		if l.hold == nil && more == 0 {
 			continue
 		}
-		l.shard.mu.Lock()
-		switch a := l.shard.open(r.e, l.key, now); {
+		s.mu.Lock()
+		if a.gone {
+			a = s.open(r.e, a.id, &a.key, now)
+		} else {
+			a.roll(now)
+		}
+		switch {
 		case l.hold != nil:
 			a.drop(l.hold)
 		case more > 0:
@@ -242,7 +264,7 @@ func (r *Reservation) Settle(used Amounts) bool {
 		case a.index == l.index && !late:
 			a.used = max(0, a.used+more)
 		}
-		l.shard.mu.Unlock()
+		s.mu.Unlock()
 	}
 	return true
 }
@@ -251,27 +273,23 @@ func (r *Reservation) Settle(used Amounts) bool {
 func (r *Reservation) Release() bool { return r.Settle(Amounts{}) }
 
 // open finds the account, in the window of now. The shard is locked.
-func (s *shard) open(e *Engine, k key, now time.Time) *account {
-	a := s.m[k]
+func (s *shard) open(e *Engine, id uint64, k *key, now time.Time) *account {
+	a := s.find(id, k)
 	if a == nil {
 		if f := e.floor.Load(); now.UnixNano() < f {
 			now = time.Unix(0, f).UTC() // swept since now was read
 		}
-		a = &account{}
+		a = &account{key: *k, home: s, id: id, next: s.m[id]}
 		a.index, a.end = k.window.index(now)
 		if e.shared != nil {
 			a.lease = &lease{}
 		}
-		s.m[k] = a
+		s.m[id] = a
 		s.peak = max(s.peak, len(s.m))
 		return a
 	}
-	a.roll(k.window, now)
+	a.roll(now)
 	return a
-}
-
-func (e *Engine) shard(subject string) *shard {
-	return &e.shards[maphash.String(e.seed, subject)%shardCount]
 }
 
 // time is the clock, but never before the last sweep: an account that was forgotten because its

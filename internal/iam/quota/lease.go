@@ -97,14 +97,17 @@ func (e *Engine) limit(a *account, b *Bound, now time.Time) int64 {
 type asked struct {
 	Ask
 	key  key
+	at   *shard
+	id   uint64
 	done chan struct{}
 }
 
 // begin makes the account's next ask. The shard is locked and nothing is under way.
-func (e *Engine) begin(a *account, k key, now time.Time) asked {
-	l := a.lease
+func (e *Engine) begin(a *account, now time.Time) asked {
+	l, k := a.lease, a.key
 	l.asking = make(chan struct{})
 	q := asked{key: k, done: l.asking}
+	q.at, q.id = e.locate(&k)
 	q.Key = fmt.Sprintf("%d:%d:%s", k.unit, int64(k.window)/int64(time.Millisecond), k.subject)
 	q.Amount, q.Index, q.Generation = a.amount, a.index, l.generation
 	if k.unit == Concurrency {
@@ -138,9 +141,9 @@ func (e *Engine) obtain(ctx context.Context, bounds []Bound, est *Amounts) bool 
 		b := &bounds[i]
 		n := est.of(b.Unit)
 		k := key{b.Subject, b.Unit, b.Window}
-		sh := e.shard(b.Subject)
+		sh, id := e.locate(&k)
 		sh.mu.Lock()
-		a := sh.open(e, k, now)
+		a := sh.open(e, id, &k, now)
 		l := a.lease
 		if limit := e.limit(a, b, now); n > limit-a.used {
 			switch {
@@ -152,7 +155,7 @@ func (e *Engine) obtain(ctx context.Context, bounds []Bound, est *Amounts) bool 
 				wait = l.asking
 			default:
 				a.amount = b.Amount
-				q := e.begin(a, k, now)
+				q := e.begin(a, now)
 				q.Need = n
 				if q.Slots {
 					q.Need = a.used + n
@@ -223,10 +226,9 @@ func (s *sharing) heard(ans *Answer) {
 // apply puts a grant into its account.
 func (e *Engine) apply(q *asked, ans *Answer, g *Grant, began time.Duration) {
 	now := e.time()
-	sh := e.shard(q.key.subject)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	a := sh.m[q.key]
+	q.at.mu.Lock()
+	defer q.at.mu.Unlock()
+	a := q.at.find(q.id, &q.key)
 	if a == nil || a.lease.asking != q.done {
 		return
 	}
@@ -239,7 +241,7 @@ func (e *Engine) apply(q *asked, ans *Answer, g *Grant, began time.Duration) {
 		l.deny(g.Granted < q.Need, q.Need-a.used, e.elapsed(now))
 		return
 	}
-	a.roll(q.key.window, now)
+	a.roll(now)
 	a.turn(g.Index, q.key.window.end(g.Index))
 	if a.index != g.Index {
 		return // granted of a window that is over here
@@ -263,9 +265,9 @@ func (l *lease) deny(denied bool, need int64, at time.Duration) {
 // abandon ends asks, answered or not.
 func (e *Engine) abandon(qs []asked) {
 	for i := range qs {
-		sh := e.shard(qs[i].key.subject)
+		sh := qs[i].at
 		sh.mu.Lock()
-		if a := sh.m[qs[i].key]; a != nil && a.lease.asking == qs[i].done {
+		if a := sh.find(qs[i].id, &qs[i].key); a != nil && a.lease.asking == qs[i].done {
 			a.lease.asking = nil
 			close(qs[i].done)
 		}

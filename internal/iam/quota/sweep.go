@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"maps"
 	"time"
 )
 
@@ -45,21 +46,31 @@ func (e *Engine) Sweep() {
 	for i := range e.shards {
 		s := &e.shards[i]
 		s.mu.Lock()
-		for k, a := range s.m {
-			a.roll(k.window, now)
-			a.expire(at)
-			// One whose window the clock has left backwards stays: it knows that the windows before it
-			// are over.
-			if n, _ := k.window.index(now); a.used == 0 && a.index <= n && a.lease.idle() {
-				delete(s.m, k)
+		for id, a := range s.m {
+			var keep *account
+			for a != nil {
+				next := a.next
+				a.roll(now)
+				a.expire(at)
+				// One whose window the clock has left backwards stays: it knows that the windows before
+				// it are over.
+				if n, _ := a.key.window.index(now); a.used != 0 || a.index > n || !a.lease.idle() {
+					a.next, keep = keep, a
+				} else {
+					a.gone = true
+				}
+				a = next
+			}
+			if keep == nil {
+				delete(s.m, id)
+			} else {
+				s.m[id] = keep
 			}
 		}
 		// A map keeps its memory when its entries go; a new one does not have it.
 		if s.peak > 64 && len(s.m)*4 < s.peak {
-			m := make(map[key]*account, len(s.m))
-			for k, a := range s.m {
-				m[k] = a
-			}
+			m := make(map[uint64]*account, len(s.m))
+			maps.Copy(m, s.m)
 			s.m, s.peak = m, len(m)
 		}
 		s.mu.Unlock()
@@ -72,7 +83,11 @@ func (e *Engine) Accounts() int {
 	for i := range e.shards {
 		s := &e.shards[i]
 		s.mu.Lock()
-		n += len(s.m)
+		for _, a := range s.m {
+			for ; a != nil; a = a.next {
+				n++
+			}
+		}
 		s.mu.Unlock()
 	}
 	return n
@@ -81,15 +96,15 @@ func (e *Engine) Accounts() int {
 // Used is what the bound's subject has used in the current window, as far as this node knows.
 func (e *Engine) Used(b Bound) int64 {
 	now := e.time()
-	s := e.shard(b.Subject)
+	k := key{b.Subject, b.Unit, b.Window}
+	s, id := e.locate(&k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := key{b.Subject, b.Unit, b.Window}
-	a := s.m[k]
+	a := s.find(id, &k)
 	if a == nil {
 		return 0
 	}
-	a.roll(b.Window, now)
+	a.roll(now)
 	a.expire(e.elapsed(now))
 	return a.used
 }

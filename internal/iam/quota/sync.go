@@ -44,10 +44,12 @@ func (e *Engine) round(ctx context.Context, lost, end bool) error {
 		now := e.time()
 		sh := &e.shards[i]
 		sh.mu.Lock()
-		for k, a := range sh.m {
-			a.roll(k.window, now)
-			if q, ok := e.upkeep(a, k, now, lost, end); ok {
-				qs = append(qs, q)
+		for _, a := range sh.m {
+			for ; a != nil; a = a.next {
+				a.roll(now)
+				if q, ok := e.upkeep(a, now, lost, end); ok {
+					qs = append(qs, q)
+				}
 			}
 		}
 		sh.mu.Unlock()
@@ -67,12 +69,12 @@ func (e *Engine) round(ctx context.Context, lost, end bool) error {
 }
 
 // upkeep is what there is to say about one account.
-func (e *Engine) upkeep(a *account, k key, now time.Time, lost, end bool) (asked, bool) {
+func (e *Engine) upkeep(a *account, now time.Time, lost, end bool) (asked, bool) {
 	s, l, at := e.shared, a.lease, e.elapsed(now)
 	if l.asking != nil {
 		return asked{}, false
 	}
-	if k.unit == Concurrency {
+	if a.key.unit == Concurrency {
 		a.expire(at)
 		if l.granted == 0 && a.used == 0 {
 			return asked{}, false
@@ -84,7 +86,7 @@ func (e *Engine) upkeep(a *account, k key, now time.Time, lost, end bool) (asked
 		}
 		// Lowered here before it is there.
 		l.granted = min(l.granted, max(a.used, want))
-		q := e.begin(a, k, now)
+		q := e.begin(a, now)
 		q.Need, q.Want = a.used, want
 		return q, true
 	}
@@ -97,19 +99,19 @@ func (e *Engine) upkeep(a *account, k key, now time.Time, lost, end bool) (asked
 	active := at-l.touched <= restAfter
 	switch {
 	case left < 0, lost && l.granted > 0:
-		return e.begin(a, k, now), true
+		return e.begin(a, now), true
 	case left > 0 && (end || !active):
 		l.granted -= left
-		q := e.begin(a, k, now)
+		q := e.begin(a, now)
 		q.Return = left
 		q.Held = l.granted + left // should the store have lost it, it takes this and gives that back
 		return q, true
 	case active && !end && l.granted > 0 && left < s.slice(a.amount)/2 && at >= l.deniedUntil && !s.local():
-		q := e.begin(a, k, now)
+		q := e.begin(a, now)
 		q.Want = s.slice(a.amount)
 		return q, true
 	case active && l.granted > 0:
-		return e.begin(a, k, now), true // what the others have used, should the store go away
+		return e.begin(a, now), true // what the others have used, should the store go away
 	}
 	return asked{}, false
 }
