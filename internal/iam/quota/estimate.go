@@ -84,7 +84,7 @@ func reckon(x *gate.Exchange, before Counts) (Counts, bool) {
 		return Counts{}, false
 	}
 	c := said(x.Dialect, r.Usage)
-	if usage && r.Outcome == gate.OutcomeCompleted {
+	if usage && (r.Outcome == gate.OutcomeCompleted || !r.Streamed) {
 		return c, false
 	}
 	if before == (Counts{}) && !usage {

@@ -3,6 +3,7 @@ package quota
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -38,7 +39,8 @@ type sharing struct {
 	nodes    atomic.Int64
 	epoch    atomic.Pointer[string]
 	sequence atomic.Int64
-	declared string // the epoch that knows what this node holds; Sync's own
+	round    sync.Mutex // one round at a time; no call waits for it
+	declared string     // the epoch that knows what this node holds; guarded by round
 }
 
 func newSharing(o *Shared) (*sharing, error) {

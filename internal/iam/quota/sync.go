@@ -16,12 +16,13 @@ const (
 
 // Sync is one round with the store: it says that this node is alive, learns whether the store is,
 // declares what was used without a lease, refills what is running out, renews places, and gives back
-// what lies idle. Run does so by itself; it must not run twice at a time. Without a store it does
-// nothing.
+// what lies idle. Run does so by itself. Without a store it does nothing.
 func (e *Engine) Sync(ctx context.Context) {
 	if e.shared == nil {
 		return
 	}
+	e.shared.round.Lock()
+	defer e.shared.round.Unlock()
 	if e.ask(ctx, nil, syncWait) != nil {
 		return
 	}
