@@ -144,12 +144,20 @@ type callJSON struct {
 		Output      int `json:"output"`
 		CachedInput int `json:"cached_input"`
 		Reasoning   int `json:"reasoning"`
+		CacheWrite  int `json:"cache_write"`
 	} `json:"usage"`
+	Spend struct {
+		Tokens    int64 `json:"tokens"`
+		Cost      int64 `json:"cost"`
+		Estimated bool  `json:"estimated"`
+		Guessed   bool  `json:"guessed"`
+	} `json:"spend"`
 	Finish       string `json:"finish"`
 	RequestBytes int64  `json:"request_bytes"`
 	ForwardBytes int64  `json:"forward_bytes"`
 	AnswerBytes  int64  `json:"answer_bytes"`
 	SentBytes    int64  `json:"sent_bytes"`
+	AnswerText   int64  `json:"answer_text"`
 	Admitted     int64  `json:"admitted_us"`
 	Begun        int64  `json:"begun_us"`
 	FirstByte    int64  `json:"first_byte_us"`
@@ -255,9 +263,10 @@ func (j *callJSON) record() (*gate.Record, error) {
 		Upstream: j.Upstream, Dialect: j.Dialect, Endpoint: j.Endpoint, Method: j.Method, Path: j.Path,
 		Model: j.Model, Streamed: j.Streamed, Policy: j.Policy, Mode: j.Mode,
 		MoreFindings: j.FindingsOmitted, Sanitized: j.Sanitized, Status: j.Status, Outcome: j.Outcome, Error: j.Error,
-		Usage:  gate.Usage{Input: j.Usage.Input, Output: j.Usage.Output, CachedInput: j.Usage.CachedInput, Reasoning: j.Usage.Reasoning},
+		Usage:  gate.Usage{Input: j.Usage.Input, Output: j.Usage.Output, CachedInput: j.Usage.CachedInput, Reasoning: j.Usage.Reasoning, CacheWrite: j.Usage.CacheWrite},
+		Spend:  gate.Spend(j.Spend),
 		Finish: j.Finish, RequestBytes: j.RequestBytes, ForwardBytes: j.ForwardBytes,
-		AnswerBytes: j.AnswerBytes, SentBytes: j.SentBytes,
+		AnswerBytes: j.AnswerBytes, SentBytes: j.SentBytes, AnswerText: j.AnswerText,
 		Admitted: time.Duration(j.Admitted) * time.Microsecond, Begun: time.Duration(j.Begun) * time.Microsecond,
 		FirstByte: time.Duration(j.FirstByte) * time.Microsecond, Finished: time.Duration(j.Finished) * time.Microsecond,
 		Content: gate.Content{Mode: j.Content.Mode, Request: j.Content.Request, Answer: j.Content.Answer},

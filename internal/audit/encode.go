@@ -124,6 +124,15 @@ func appendCall(b []byte, c call) []byte {
 		b = strconv.AppendInt(b, int64(u.Output), 10)
 		b = number(b, "cached_input", int64(u.CachedInput))
 		b = number(b, "reasoning", int64(u.Reasoning))
+		b = number(b, "cache_write", int64(u.CacheWrite))
+		b = append(b, '}')
+	}
+	if s := c.Spend; s != (gate.Spend{}) {
+		b = append(b, `,"spend":{"tokens":`...)
+		b = strconv.AppendInt(b, s.Tokens, 10)
+		b = number(b, "cost", s.Cost)
+		b = flag(b, "estimated", s.Estimated)
+		b = flag(b, "guessed", s.Guessed)
 		b = append(b, '}')
 	}
 	b = text(b, "finish", c.Finish, maxName)
@@ -131,6 +140,7 @@ func appendCall(b []byte, c call) []byte {
 	b = number(b, "forward_bytes", c.ForwardBytes)
 	b = number(b, "answer_bytes", c.AnswerBytes)
 	b = number(b, "sent_bytes", c.SentBytes)
+	b = number(b, "answer_text", c.AnswerText)
 	b = number(b, "admitted_us", c.Admitted.Microseconds())
 	b = number(b, "begun_us", c.Begun.Microseconds())
 	b = number(b, "first_byte_us", c.FirstByte.Microseconds())
