@@ -478,3 +478,44 @@ type broken struct{}
 func (broken) Lease(context.Context, string, []quota.Ask) (quota.Answer, error) {
 	return quota.Answer{}, errors.New("no")
 }
+
+// A Redis that came back empty grants nothing before the nodes have said what they hold: until then a
+// node that knows of nothing has its share, not the whole amount once more.
+func TestAnEmptyRedisGrantsNothingYet(t *testing.T) {
+	s := redistest.Start(t)
+	a := newNode(t, s.URL(), "", 2)
+	settled(t, a)
+	bound := tokens("x", 1000)
+	for range 8 {
+		if r, ex, _ := a.Reserve(bg, bound, quota.Amounts{Tokens: 100}); r == nil {
+			t.Fatal(ex)
+		}
+	}
+	s.Kill()
+	s.Up()
+	patient, err := redis.Open(redis.Options{URL: s.URL(), Settle: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer patient.Close()
+	b := newNode(t, s.URL(), "", 2, func(o *quota.Shared) { o.Store = patient })
+	n := 0
+	for range 200 {
+		if r, _, _ := b.Reserve(bg, bound, quota.Amounts{Tokens: 10}); r != nil {
+			n += 10
+		}
+	}
+	if n != 500 || !b.Local() || len(b.told()) != 0 {
+		t.Errorf("%d of a share of 500, local %v, told %v", n, b.Local(), b.told())
+	}
+	// Once all have spoken everybody knows, and nothing more passes anywhere.
+	a.Sync(bg)
+	a.Sync(bg)
+	b.Sync(bg)
+	settled(t, a)
+	for _, e := range []*node{a, b} {
+		if r, _, _ := e.Reserve(bg, bound, quota.Amounts{Tokens: 10}); r != nil {
+			t.Error("more still passes")
+		}
+	}
+}
