@@ -12,12 +12,17 @@ type key struct {
 	window  Window
 }
 
+// is compares what is likely to differ first.
+func (k *key) is(o *key) bool {
+	return k.unit == o.unit && k.window == o.window && k.subject == o.subject
+}
+
 // account is what one subject has used of one unit in one window. Its shard's lock guards it.
 type account struct {
 	key  key
 	home *shard
 	id   uint64
-	next *account // another key with the same id
+	next *account // another of the subject, or of one with the same hash
 	gone bool     // swept: whoever still points here opens it anew
 
 	index  int64 // number of the window that used is of; it never goes back

@@ -38,7 +38,8 @@ type Engine struct {
 
 const shardCount = 256
 
-// shard holds the accounts of the subjects that hash to it, by the hash of the whole key.
+// shard holds the accounts of the subjects that hash to it, in one chain for each subject
+// (and for those rare others that have the same hash).
 type shard struct {
 	mu   sync.Mutex
 	m    map[uint64]*account
@@ -49,16 +50,16 @@ type shard struct {
 // find returns nil where there is no account. The shard is locked.
 func (s *shard) find(id uint64, k *key) *account {
 	a := s.m[id]
-	for a != nil && a.key != *k {
+	for a != nil && !a.key.is(k) {
 		a = a.next
 	}
 	return a
 }
 
-// locate says where a key's account is.
+// locate says where a key's account is: all accounts of a subject stand in one chain.
 func (e *Engine) locate(k *key) (*shard, uint64) {
 	h := maphash.String(e.seed, k.subject)
-	return &e.shards[h%shardCount], h ^ (uint64(k.unit)+1)*0x9e3779b97f4a7c15 ^ uint64(k.window)*0xbf58476d1ce4e5b9
+	return &e.shards[h%shardCount], h
 }
 
 // New makes an engine without any use on its books.
@@ -187,7 +188,7 @@ func (e *Engine) take(r *Reservation, bounds []Bound, est *Amounts) *Exceeded {
 
 func taken(lines []line, k *key) bool {
 	for i := range lines {
-		if lines[i].in.key == *k {
+		if lines[i].in.key.is(k) {
 			return true
 		}
 	}
