@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	cedar "github.com/cedar-policy/cedar-go"
+	cast "github.com/cedar-policy/cedar-go/ast"
 	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
@@ -69,18 +70,51 @@ func (s *statement) look(n xast.IsNode, at place) (more bool, _ *Error) {
 	return true, nil
 }
 
+// head is what a statement says of the principal, or of the resource, before its conditions.
+type head struct {
+	entity cedar.EntityUID  // it is, or is in, this one; zero: any
+	exact  bool             // it is this one
+	kind   cedar.EntityType // it is of this type; empty: any
+}
+
+// fits says whether an entity, given with everything it is in (itself first), is meant.
+func (h *head) fits(in []cedar.EntityUID) bool {
+	switch {
+	case h.kind != "" && h.kind != in[0].Type:
+		return false
+	case h.entity == cedar.EntityUID{}:
+		return true
+	case h.exact:
+		return h.entity == in[0]
+	}
+	for i := range in {
+		if in[i] == h.entity {
+			return true
+		}
+	}
+	return false
+}
+
+func headOf(n xast.IsScopeNode) head {
+	switch v := n.(type) {
+	case xast.ScopeTypeEq:
+		return head{entity: v.Entity, exact: true}
+	case xast.ScopeTypeIn:
+		return head{entity: v.Entity}
+	case xast.ScopeTypeIsIn:
+		return head{entity: v.Entity, kind: v.Type}
+	case xast.ScopeTypeIs:
+		return head{kind: v.Type}
+	}
+	return head{}
+}
+
 // scope notes what the head of the statement says, for the index.
 func (s *statement) scope(p *xast.Policy) {
-	switch v := p.Principal.(type) {
-	case xast.ScopeTypeEq:
-		s.who = v.Entity
-	case xast.ScopeTypeIn:
-		s.who = v.Entity
-	case xast.ScopeTypeIsIn:
-		s.who, s.kind = v.Entity, v.Type
-	case xast.ScopeTypeIs:
-		s.kind = v.Type
-	}
+	s.who, s.what = headOf(p.Principal), headOf(p.Resource)
+	bare := *p
+	bare.Principal, bare.Action, bare.Resource = xast.Scope{}.All(), xast.Scope{}.All(), xast.Scope{}.All()
+	s.bare = cedar.NewPolicyFromAST((*cast.Policy)(&bare))
 	for a := range actions {
 		switch v := p.Action.(type) {
 		case xast.ScopeTypeEq:

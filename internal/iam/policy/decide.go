@@ -91,13 +91,15 @@ type question struct {
 	person   *Principal
 	caller   *Principal
 	resource cedar.Entity
+	about    []cedar.EntityUID // the resource and what it is in
+	room     [3]cedar.EntityUID
 	buf      [16]*statement
 }
 
 func (t *tenant) decide(r *Request, p *Principal) Decision {
 	q := &question{caller: p, person: p.person}
-	need, waiting := t.pick(q, r, p)
 	t.aim(q, r)
+	need, waiting := t.pick(q, r, p)
 	allow, diag := cedar.Authorize(q, q, cedar.Request{
 		Principal: p.uid, Action: actionUIDs[r.Action], Resource: q.resource.UID, Context: r.record(need, t),
 	})
@@ -110,10 +112,13 @@ func (t *tenant) aim(q *question, r *Request) {
 	switch {
 	case r.Action == UseTool:
 		q.resource = cedar.Entity{UID: cedar.NewEntityUID(typeTool, cedar.String(r.Tool)), Parents: h.tool}
+		q.about = append(q.room[:0], q.resource.UID, h.in[1])
 	case r.Model != "":
 		q.resource = cedar.Entity{UID: cedar.NewEntityUID(typeModel, cedar.String(r.Model)), Parents: h.model}
+		q.about = append(q.room[:0], q.resource.UID, h.in[0], h.in[1])
 	default:
 		q.resource = h.endpoint
+		q.about = h.in[:]
 	}
 }
 
@@ -126,7 +131,7 @@ func (t *tenant) pick(q *question, r *Request, p *Principal) (need attrs, w wait
 	q.picked = q.buf[:0]
 	take := func(list []*statement) {
 		for _, s := range list {
-			if s.kind != "" && s.kind != p.uid.Type {
+			if !s.who.fits(p.in) || !s.what.fits(q.about) {
 				continue
 			}
 			if s.deferred && !known {
@@ -190,7 +195,7 @@ func (q *question) forbids(id cedar.PolicyID) bool {
 func (q *question) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
 		for _, s := range q.picked {
-			if !yield(s.id, s.text) {
+			if !yield(s.id, s.bare) {
 				return
 			}
 		}

@@ -48,17 +48,15 @@ var (
 
 // statement is one permit or forbid, ready to be evaluated.
 type statement struct {
-	id       cedar.PolicyID
-	text     *cedar.Policy
-	tree     *xast.Policy
-	forbid   bool
-	needs    attrs // context attributes it names
-	deferred bool  // it names one that is known only after inspection
-	actions  [actions]bool
-	// who is set when only principals that are, or are in, this entity can match; kind when only
-	// those of one type can.
-	who  cedar.EntityUID
-	kind cedar.EntityType
+	id        cedar.PolicyID
+	text      *cedar.Policy
+	bare      *cedar.Policy // its conditions alone: the head is tried before Cedar is asked
+	tree      *xast.Policy
+	forbid    bool
+	needs     attrs // context attributes it names
+	deferred  bool  // it names one that is known only after inspection
+	actions   [actions]bool
+	who, what head
 }
 
 // Check says what is wrong with a policy: nil, or Errors. A policy must pass before it is stored.

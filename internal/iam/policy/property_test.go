@@ -162,7 +162,7 @@ func TestTheIndexDecidesLikeCedarItself(t *testing.T) {
 		tn := s.of(r.Principal.tenant)
 		whole := cedar.NewPolicySet()
 		for _, st := range tn.all {
-			whole.Add(st.id, st.text)
+			whole.Add(st.id, st.text) // with its head
 		}
 		want, policies := true, []string(nil)
 		closed := false

@@ -142,10 +142,10 @@ func (s *Set) tenant(name string, o Tenant, base, platform, own []*statement) *t
 		for _, st := range t.all {
 			switch {
 			case !st.actions[a]:
-			case st.who == cedar.EntityUID{}:
+			case st.who.entity == cedar.EntityUID{}:
 				ix.any = append(ix.any, st)
 			default:
-				ix.by[st.who] = append(ix.by[st.who], st)
+				ix.by[st.who.entity] = append(ix.by[st.who.entity], st)
 			}
 		}
 	}
@@ -188,6 +188,7 @@ const maxPlaces = 1024
 
 // hierarchy is an endpoint in its upstream, and what a model called there is in.
 type hierarchy struct {
+	in       [2]cedar.EntityUID // the endpoint and its upstream
 	endpoint cedar.Entity
 	model    cedar.EntityUIDSet
 	tool     cedar.EntityUIDSet
@@ -199,7 +200,7 @@ func (c *placeCache) of(upstream, endpoint string) *hierarchy {
 		return h.(*hierarchy)
 	}
 	up, end := cedar.NewEntityUID(typeUpstream, cedar.String(upstream)), cedar.NewEntityUID(typeEndpoint, cedar.String(endpoint))
-	h := &hierarchy{endpoint: cedar.Entity{UID: end, Parents: cedar.NewEntityUIDSet(up)},
+	h := &hierarchy{in: [2]cedar.EntityUID{end, up}, endpoint: cedar.Entity{UID: end, Parents: cedar.NewEntityUIDSet(up)},
 		model: cedar.NewEntityUIDSet(end, up), tool: cedar.NewEntityUIDSet(up)}
 	if c.n.Load() < maxPlaces {
 		if _, loaded := c.m.LoadOrStore(key, h); !loaded {
