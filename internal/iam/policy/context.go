@@ -58,14 +58,16 @@ var attrByName = func() map[string]attrs {
 type Circumstances struct {
 	Time          time.Time
 	IP            netip.Addr
-	AMR           []string   // RFC 8176
-	MFA           time.Time  // of the last second factor; zero: none
-	ScopesGranted bool       //
-	ModelFree     bool       // names no model and can use none
-	Streamed      bool       //
-	Bytes         int64      //
-	Channels      []string   //
-	Inspected     *Inspected // nil: not inspected, or not yet
+	AMR           []string  // RFC 8176
+	MFA           time.Time // of the last second factor; zero: none
+	ScopesGranted bool      //
+	ModelFree     bool      // names no model and can use none
+	Streamed      bool      //
+	Bytes         int64     //
+	Channels      []string  //
+	// Networks, when set, stands for the tenant's networks that hold IP: for examples and recorded calls.
+	Networks  []string
+	Inspected *Inspected // nil: not inspected, or not yet
 }
 
 // Inspected is what inspection found.
@@ -109,13 +111,16 @@ func (r *Request) record(need attrs, t *tenant) cedar.Record {
 		m["ip"] = cedar.IPAddr(netip.PrefixFrom(ip, ip.BitLen()))
 	}
 	if need&attrNetworks != 0 {
-		m["networks"] = t.named(ip)
+		if m["networks"] = t.named(ip); c.Networks != nil {
+			m["networks"] = stringSet(c.Networks)
+		}
 	}
 	if need&attrAMR != 0 {
 		m["amr"] = stringSet(c.AMR)
 	}
-	if need&attrMFAAge != 0 && !c.MFA.IsZero() {
-		m["mfa_age"] = cedar.Long(c.Time.Sub(c.MFA) / time.Second)
+	// A second factor from the future proves nothing; a minute is the clocks of two nodes.
+	if age := c.Time.Sub(c.MFA); need&attrMFAAge != 0 && !c.MFA.IsZero() && age > -time.Minute {
+		m["mfa_age"] = cedar.Long(max(age, 0) / time.Second)
 	}
 	if need&attrScopesGranted != 0 {
 		m["scopes_granted"] = cedar.Boolean(c.ScopesGranted)
