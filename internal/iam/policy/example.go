@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -82,6 +83,8 @@ const ExampleTenant = "example"
 const (
 	maxExamples = 1000
 	maxYAML     = 256 << 10
+	maxLine     = 4 << 10
+	maxLines    = 20_000
 )
 
 var exampleTime = time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC) // a Monday
@@ -103,6 +106,17 @@ func ParseExamples(file string, data []byte) (out []Example, err error) {
 	}()
 	if len(data) > maxYAML || !utf8.Valid(data) {
 		return nil, fail(nil, "expected at most %d bytes of UTF-8 text", maxYAML)
+	}
+	// What YAML readers differ about, and what ours is slow with, is not let in.
+	line := 0
+	for l := range strings.Lines(string(data)) {
+		line++
+		i := strings.IndexFunc(strings.TrimRight(l, "\r\n"), func(r rune) bool {
+			return r < ' ' || r == 0x7f || r == 0x85 || r == 0x2028 || r == 0x2029 || r == 0xfeff
+		})
+		if i >= 0 || len(l) > maxLine || line > maxLines {
+			return nil, fail(&token.Position{Line: line, Column: max(i, 0) + 1}, "expected at most %d lines of at most %d printable bytes, without tabs", maxLines, maxLine)
+		}
 	}
 	toks := lexer.Tokenize(string(data))
 	depth := 0

@@ -52,8 +52,10 @@ func TestExamplesThatCannotBeRead(t *testing.T) {
 		"an alias":             {"- name: *a", "without anchors"},
 		"a tag":                {"- name: !!str x", "without anchors"},
 		"deep":                 {strings.Repeat("[", 100), "nested too deep"},
+		"a tab":                {"- name: x\n\t- y", "f:2:1: expected"},
+		"a carriage return":    {"- name: x\ry", "f:1:10: expected"},
 		"not text":             {"\xff", "UTF-8"},
-		"too long":             {strings.Repeat(" ", maxYAML+1), "at most"},
+		"too long":             {strings.Repeat("\n", maxYAML+1), "at most"},
 		"an open quote":        {"- name: \"x", "f:1:"},
 	} {
 		_, err := ParseExamples("f", []byte(c.text))
