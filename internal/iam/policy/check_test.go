@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -105,7 +104,7 @@ func FuzzCheck(f *testing.F) {
 		lines := strings.Split(text, "\n")
 		for _, e := range es {
 			if e.File == "" || e.Message == "" || e.Line < 0 || e.Line > len(lines)+1 || (e.Line > 0 && e.Col < 1) {
-				t.Fatal(fmt.Sprintf("%+v", e))
+				t.Fatalf("%+v", e)
 			}
 		}
 	})

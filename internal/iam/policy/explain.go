@@ -165,7 +165,7 @@ func condition(n xast.IsNode, env eval.Env) Condition {
 		case xast.NodeTypeAccess:
 			access = v
 		case xast.NodeTypeHas:
-			access = xast.NodeTypeAccess{StrOpNode: v.StrOpNode}
+			access = xast.NodeTypeAccess(v)
 		case xast.NodeTypeVariable:
 			if v.Name != "context" {
 				access = v
