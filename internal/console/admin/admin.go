@@ -27,7 +27,7 @@ func Routes(d *Deps) []api.Route {
 	var rs []api.Route
 	for _, more := range [][]api.Route{
 		d.tenants(), d.teams().routes(d), d.users().routes(d), d.groups().routes(d), d.services().routes(d), d.agents().routes(d),
-		d.keys(),
+		d.builtinRoles(), d.roles().routes(d), d.bindings().routes(d), d.keys(),
 	} {
 		rs = append(rs, more...)
 	}
