@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"sallyport.dev/sallyport/internal/durable"
 	"sallyport.dev/sallyport/internal/secret"
 )
 
@@ -108,5 +107,10 @@ func create(path string) error {
 	if err := os.Link(t.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return durable.SyncDir(dir)
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync() // the name survives a crash, before anything is sealed under the key
 }
