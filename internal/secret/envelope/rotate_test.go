@@ -283,3 +283,37 @@ func TestAnySequence(t *testing.T) {
 		})
 	})
 }
+
+// racing lets another process be faster just before each of the first swaps.
+type racing struct {
+	*memory
+	first func()
+}
+
+func (r *racing) Swap(ctx context.Context, old []byte, w Wrapped) error {
+	if f := r.first; f != nil {
+		r.first = nil
+		f()
+	}
+	return r.memory.Swap(ctx, old, w)
+}
+
+func TestRewrapLosesARace(t *testing.T) {
+	a, b, c := testKEK(t, 1), testKEK(t, 2), testKEK(t, 3)
+	for name, theirs := range map[string]KEK{"to the same key": b, "to another": c} {
+		m := newMemory()
+		box := seal(t, ring(t, m, a), "a", place, canary)
+		other := ring(t, m, theirs, a)
+		s := &racing{memory: m, first: func() {
+			if _, err := other.Rewrap(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}}
+		k := ring(t, s, b, a, c)
+		d, err := k.Rewrap(t.Context())
+		if err != nil || m.rows["a"][1].KEK != b.id || (d.Changed == 0) != (theirs.id == b.id) {
+			t.Fatal(name, d, err)
+		}
+		opens(t, ring(t, m, b), "a", place, box, canary)
+	}
+}
