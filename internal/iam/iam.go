@@ -39,6 +39,8 @@ type Options struct {
 	HashKey []byte
 	// Keys is where keys come from. Keys mode only. If it is a UseRecorder too, it is told about use.
 	Keys KeyReader
+	// Tokens verifies JWT bearer tokens (RFC 6750) in keys mode; nil: they are refused.
+	Tokens TokenVerifier
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// Now is the clock; nil: time.Now.
@@ -53,6 +55,7 @@ type IAM struct {
 	hashKey *credentialHasher
 	hasher  *apikey.Hasher
 	ring    *keyring
+	tokens  TokenVerifier
 	trusted []netip.Prefix
 	now     func() time.Time
 	fault   func(error)
@@ -82,7 +85,7 @@ func New(o Options) (*IAM, error) {
 		if err != nil {
 			return nil, fmt.Errorf("iam: %w", err)
 		}
-		m.hasher, m.ring = h, newKeyring(o.Keys, m.now)
+		m.hasher, m.ring, m.tokens = h, newKeyring(o.Keys, m.now), o.Tokens
 		if err := m.Refresh(context.Background()); err != nil {
 			return nil, err
 		}
