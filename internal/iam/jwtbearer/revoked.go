@@ -52,10 +52,10 @@ func (v *Verifier) isRevoked(id *iam.Identity) bool {
 
 func has(m map[string]struct{}, k string) bool {
 	_, ok := m[k]
-	return ok
+	return ok && k != ""
 }
 
 func (r *Revoked) ended(id string, issued time.Time) bool {
 	t, ok := r.Principals[id]
-	return ok && (t.IsZero() || !issued.After(t))
+	return ok && id != "" && (t.IsZero() || !issued.After(t))
 }

@@ -1,0 +1,84 @@
+package jwtbearer
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	jsonv2 "github.com/go-json-experiment/json"
+)
+
+// FuzzVerify: nothing but what the issuer signed is accepted, and nothing panics.
+func FuzzVerify(f *testing.F) {
+	w := newWorld(f)
+	good := w.a.token(f)
+	f.Add(good)
+	f.Add(w.rsaA.token(f))
+	f.Add(hmacToken([]byte("x"), `{"alg":"HS256","kid":"k1"}`, body()))
+	f.Add(b64([]byte(`{"alg":"none","kid":"k1"}`)) + "." + b64([]byte(body())) + ".")
+	f.Add("..")
+	f.Add(strings.Repeat("a.", 9))
+	signed := strings.Split(good, ".")
+	w.Verifier.known = newCache(1) // what is known is not what is looked for
+	f.Fuzz(func(t *testing.T, token string) {
+		id, err := w.Verify(ctx, token)
+		if err != nil {
+			return
+		}
+		p := strings.Split(token, ".")
+		if id == nil || len(p) != 3 {
+			t.Fatal("accepted without an identity")
+		}
+		// Only seeds were signed; what was accepted must be one of them in what it says.
+		if p[1] != signed[1] {
+			t.Fatalf("accepted other claims: %q", token)
+		}
+	})
+}
+
+// FuzzParts: a header and claims that are taken are read the same by another strict parser.
+func FuzzParts(f *testing.F) {
+	f.Add([]byte(`{"alg":"ES256","kid":"k1","typ":"JWT"}`), []byte(body()))
+	f.Add([]byte(`{"alg":"ES256","kid":"k1","x5t":"a"}`), []byte(`{"aud":["a"],"exp":1.5,"iat":1e0}`))
+	f.Add([]byte(`{"alg":"ES256","\u006bid":"k1"}`), []byte(`{"exp":-0,"iat":0,"nbf":"x"}`))
+	f.Add([]byte(`{"ALG":"none","alg":"ES256","kid":"k"}`), []byte(`{"act":{"sub":"a","act":{}}}`))
+	f.Fuzz(func(t *testing.T, head, claims []byte) {
+		token := b64(head) + "." + b64(claims) + ".AA"
+		h, c, err := parts(token)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(h, head) || !bytes.Equal(c, claims) || token != base64.RawURLEncoding.EncodeToString(h)+"."+b64(c)+".AA" {
+			t.Fatal("decoded to something else")
+		}
+		if got, err := parseHeader(h); err == nil {
+			var m map[string]any
+			if err := jsonv2.Unmarshal(head, &m); err != nil {
+				t.Fatalf("the other parser refuses %q: %v", head, err)
+			}
+			if m["alg"] != got.alg || m["kid"] != got.kid {
+				t.Fatalf("%q: %v", head, got)
+			}
+			for _, name := range foreign {
+				if _, ok := m[name]; ok {
+					t.Fatalf("%q passed", head)
+				}
+			}
+		}
+		if d, err := parseClaims(c); err == nil {
+			if tm, err := parseTimes(d); err == nil && !tm.expires.After(tm.issued) {
+				t.Fatal("ends before it begins")
+			}
+			audience(d, []string{"sallyport"})
+			i := &Issuer{Name: "x", Rules: []Rule{{Subject: "*"}}}
+			if id, err := i.identity(d); err == nil && !printable(id.ID) {
+				t.Fatalf("%q", id.ID)
+			}
+			i.Exchange = true
+			if id, err := i.identity(d); err == nil && (len(id.Actors) == 0 || len(id.Actors) > MaxActors) {
+				t.Fatalf("%q", id.Actors)
+			}
+		}
+	})
+}
