@@ -60,7 +60,7 @@ func FuzzParts(f *testing.F) {
 			if m["alg"] != got.alg || m["kid"] != got.kid {
 				t.Fatalf("%q: %v", head, got)
 			}
-			for _, name := range foreign {
+			for _, name := range []string{"jku", "jwk", "x5u", "x5c", "crit", "b64", "enc", "zip", "cty", "epk", "JKU", "Crit"} {
 				if _, ok := m[name]; ok {
 					t.Fatalf("%q passed", head)
 				}
