@@ -51,7 +51,9 @@ func TestHTTPSource(t *testing.T) {
 		want string // part of the error; empty: the keys come
 	}{
 		"a plain answer": {func() { handler(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(good) }) }, HTTP{URL: s.URL + "/keys"}, ""},
-		"a redirect":     {func() { handler(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, 302) }) }, HTTP{URL: s.URL}, "answered 302"},
+		"a redirect": {func() {
+			handler(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) })
+		}, HTTP{URL: s.URL}, "answered 302"},
 		"an error with keys": {func() {
 			handler(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500); _, _ = w.Write(good) })
 		}, HTTP{URL: s.URL}, "answered 500"},

@@ -31,7 +31,7 @@ func Check(pattern string) error {
 	}
 	for seg := range strings.SplitSeq(path, "/") {
 		if seg == "" || seg == "." || seg == ".." {
-			return errors.New("peer: a path segment is empty, . or ..")
+			return errors.New("peer: expected no empty path segment and none of dots alone")
 		}
 		for _, r := range seg {
 			if r != '*' && !pathChar(r) {

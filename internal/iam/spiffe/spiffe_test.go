@@ -171,7 +171,7 @@ func start(t *testing.T) *harness {
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, err := h.Identity(r.TLS)
 		if err != nil {
-			http.Error(w, err.Error(), 401)
+			http.Error(w, err.Error(), http.StatusUnauthorized)
 			return
 		}
 		_, _ = io.WriteString(w, id)
