@@ -35,7 +35,8 @@ type Options struct {
 	Timeout time.Duration
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
-	// Fault, when set, is told when a reading fails, and when one goes well again (nil).
+	// Fault, when set, is told when a reading fails, and when one goes well again (nil), one call
+	// after the other. It must not call the Set.
 	Fault func(error)
 }
 
@@ -198,14 +199,13 @@ func (s *Set) begin(force bool) <-chan struct{} {
 		ctx, cancel := context.WithTimeout(context.Background(), s.o.Timeout)
 		defer cancel()
 		err := s.read(ctx, now)
+		if err != nil || s.failing { // only one reading at a time writes it
+			s.o.Fault(err)
+		}
 		s.mu.Lock()
-		tell := err != nil || s.failing
 		s.reading, s.failing = nil, err != nil
 		s.mu.Unlock()
 		close(done)
-		if tell {
-			s.o.Fault(err)
-		}
 	}()
 	return done
 }
