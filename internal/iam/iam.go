@@ -45,6 +45,8 @@ type Options struct {
 	Roster *roster.Roster
 	// Classes are the rotation policies of keys.
 	Classes Classes
+	// Tokens verifies JWT bearer tokens (RFC 6750) in keys mode; nil: they are refused.
+	Tokens TokenVerifier
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// Now is the clock; nil: time.Now.
@@ -59,6 +61,7 @@ type IAM struct {
 	hashKey *credentialHasher
 	hasher  *apikey.Hasher
 	ring    *keyring
+	tokens  TokenVerifier
 	trusted []netip.Prefix
 	roster  *roster.Roster
 	classes Classes
@@ -90,7 +93,7 @@ func New(o Options) (*IAM, error) {
 		if err != nil {
 			return nil, fmt.Errorf("iam: %w", err)
 		}
-		m.hasher, m.ring = h, newKeyring(o.Keys, m.now)
+		m.hasher, m.ring, m.tokens = h, newKeyring(o.Keys, m.now), o.Tokens
 		if err := m.Refresh(context.Background()); err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/iam/apikey"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/peer"
 )
 
 // Key is one API key as it is kept. It cannot be used as one: of the secret it holds only hashes.
@@ -155,6 +156,11 @@ func (d *Detail) check() error {
 		patterns []string
 	}{{"tools", d.Tools}, {"features", d.Features}, {"data", d.Data}, {"spiffe", d.SPIFFE}} {
 		if err := checkPatterns(l.what, l.patterns); err != nil {
+			return err
+		}
+	}
+	for _, p := range d.SPIFFE {
+		if err := peer.Check(p); err != nil {
 			return err
 		}
 	}

@@ -122,6 +122,17 @@ func (c *call) serve() {
 		c.refuse(p, gate.OutcomeRefused)
 		return
 	}
+	if g.o.Peer != nil && r.TLS != nil {
+		var err error
+		if c.x.Peer, err = g.o.Peer(r.TLS); err != nil {
+			c.x.Peer = ""
+			c.w.Header().Set("Connection", "close") // a connection has one certificate for all of its life
+			c.rec.Error = "client certificate"
+			c.g.o.Log.Debug("client certificate refused", "id", c.rec.ID, "error", err)
+			c.refuse(&gate.Problem{Status: http.StatusUnauthorized, Code: gate.CodeInvalidKey, Message: "The client certificate is not valid any more."}, gate.OutcomeRefused)
+			return
+		}
+	}
 	if dotted(path) {
 		c.refuse(&gate.Problem{Status: http.StatusBadRequest, Code: gate.CodeAmbiguous, Message: "The path can be read in more than one way."}, gate.OutcomeRefused)
 		return

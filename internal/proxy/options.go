@@ -10,6 +10,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -81,9 +82,13 @@ type Options struct {
 	Uninspected func(gate.UninspectedKind) gate.Action
 	// StripCredentials removes the caller's credential headers before forwarding (keys mode).
 	StripCredentials []string
-	Policy           string // hash of the configuration, for the record
-	Mode             string
-	Monitor          bool
-	Content          ContentOptions
-	Log              *slog.Logger
+	// Peer, when set, names the caller by its client certificate, which the listener's own TLS
+	// configuration has verified. It is asked once for every call over TLS; an error refuses the
+	// call and ends the connection. Nil: nobody is named.
+	Peer    func(*tls.ConnectionState) (string, error)
+	Policy  string // hash of the configuration, for the record
+	Mode    string
+	Monitor bool
+	Content ContentOptions
+	Log     *slog.Logger
 }
