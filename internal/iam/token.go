@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/iam/directory"
 )
 
 // Kinds of principals that are known by something else than one of our keys.
@@ -85,7 +86,35 @@ func (a authenticate) byToken(ctx context.Context, x *gate.Exchange, token strin
 	if id == nil {
 		return gate.Decision{}, gate.Fail(gate.FailIdentity, errors.New("iam: a token verifier gave no identity"))
 	}
-	x.Principal = gate.Principal{Kind: id.Kind, ID: id.ID, Name: id.OnBehalfOf, Grant: id}
+	tenant := id.Tenant
+	if tenant == "" {
+		tenant = directory.DefaultTenant
+	}
+	x.Principal = gate.Principal{Kind: id.Kind, ID: id.ID, Tenant: tenant, Team: id.Team, OnBehalfOf: id.OnBehalfOf, Grant: id}
+	if a.m.roster == nil {
+		return gate.Decision{}, nil
+	}
+	now := a.m.now()
+	st, err := a.m.roster.Check(tenant, "", now)
+	if err != nil {
+		return gate.Decision{}, err
+	}
+	if st.Bad == "" {
+		// Who is also in the directory, as a service or agent with this subject, must be in good standing.
+		known, ok, err := a.m.roster.BySubject(directory.Subject{Issuer: id.Issuer, Subject: id.Subject}, now)
+		if err != nil {
+			return gate.Decision{}, err
+		}
+		if ok {
+			st, x.Principal.Holder = known, known.ID
+			if st.Bad == "" && st.Tenant != tenant {
+				st.Bad = "principal of another tenant"
+			}
+		}
+	}
+	if st.Bad != "" {
+		return deny(badToken, st.Bad), nil
+	}
 	return gate.Decision{}, nil
 }
 
