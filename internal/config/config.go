@@ -57,6 +57,11 @@ type IAM struct {
 	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
 	// Database is the address of a PostgreSQL that several gateways share. Nil: SQLite in DataDir.
 	Database *secret.Ref `yaml:"database"`
+	// MasterKey seals the keys that seal provider credentials and other secrets at rest: 32 bytes in
+	// base64 or hexadecimal, or an age identity. Nil: generated in DataDir. OldMasterKeys can still be
+	// read, until everything is sealed by the new one.
+	MasterKey     *secret.Ref  `yaml:"master_key"`
+	OldMasterKeys []secret.Ref `yaml:"old_master_keys"`
 	// KeyClasses are the rotation policies of keys. A key that names no class, or none of these, is
 	// held to the one called standard, if there is one.
 	KeyClasses []KeyClass `yaml:"key_classes"`

@@ -11,6 +11,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/proxy/headguard"
+	"sallyport.dev/sallyport/internal/secret"
 	"sallyport.dev/sallyport/internal/wire"
 )
 
@@ -51,6 +52,8 @@ type call struct {
 	d     wire.Dialect
 	up    *Upstream
 	route wire.Route
+	// credential is the provider's, to be sent instead of the caller's; empty: the caller's goes on.
+	credential secret.String
 
 	began    bool // the intent is in the record
 	recorded bool // the end is in the record
@@ -179,6 +182,15 @@ func (c *call) serve() {
 	if d.Denied() {
 		c.deny(d)
 		return
+	}
+	if c.credential = c.up.Credential; c.up.Sealed != nil {
+		if s, known := c.up.Sealed(c.x.Principal.Tenant); known {
+			if c.credential = s; s.Empty() {
+				c.rec.Error = "provider credential"
+				c.refuse(gate.FailIdentity.Row().Problem(), gate.OutcomeRefused)
+				return
+			}
+		}
 	}
 	c.rec.ForwardBytes = int64(len(c.x.Forward))
 	c.keepRequest()

@@ -30,6 +30,9 @@ type Upstream struct {
 	Base *url.URL
 	// Credential, when set, replaces whatever credential the caller sent.
 	Credential secret.String
+	// Sealed, when set, looks up the credential to send for a tenant; it comes before Credential. One
+	// that is known and empty cannot be used, and the call is refused. It must not wait.
+	Sealed func(tenant string) (s secret.String, known bool)
 	// Headers are set on every request.
 	Headers map[string]secret.String
 	// Transport sends. It must not decompress, follow redirects or use a proxy.

@@ -220,7 +220,7 @@ func policyOptions(cfg *config.Config) policy.Options {
 // upstreams builds the fourth layer's client side. A transport whose part of the configuration has
 // not changed is taken over with its connections.
 func (s *Server) upstreams(cfg *config.Config, g *graph) ([]proxy.Upstream, error) {
-	old := s.graph.Load()
+	old, v := s.graph.Load(), s.people.vault
 	var ups []proxy.Upstream
 	for _, u := range cfg.Proxy.Upstreams {
 		base, err := url.Parse(u.BaseURL)
@@ -241,6 +241,12 @@ func (s *Server) upstreams(cfg *config.Config, g *graph) ([]proxy.Upstream, erro
 				}
 			}
 			up.Headers[k] = val
+		}
+		if cfg.IAM.Mode == config.IAMKeys {
+			up.Sealed = func(tenant string) (secret.String, bool) {
+				s, _ := v.Current(u.Name, tenant)
+				return s, v.Knows(u.Name, tenant)
+			}
 		}
 		key := fmt.Sprintf("%s|%s|%v|%s|%v", u.Name, u.Protocol, u.Timeouts, u.CAFile, cfg.Proxy.AllowPrivate)
 		if old != nil && old.transports[key] != nil && u.CAFile == "" {

@@ -61,7 +61,7 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	if s.store, err = openStore(ctx, cfg); err != nil {
 		return nil, err
 	}
-	if s.people, err = newPeople(ctx, s.store, log); err != nil {
+	if s.people, err = newPeople(ctx, cfg, s.store, log, s.audit.Note); err != nil {
 		return nil, err
 	}
 	g, err := s.build(cfg)
@@ -73,7 +73,7 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 		return nil, err
 	}
 	ctx, s.stop = context.WithCancel(ctx)
-	s.ran.Go(func() { s.people.mirror.Run(ctx) })
+	s.ran.Go(func() { s.people.run(ctx, log) })
 	s.follow(ctx)
 	note := map[string]string{"policy": g.policy, "pack": g.pack, "mode": cfg.Inspect.Mode, "version": Version()}
 	if g.problem != "" {

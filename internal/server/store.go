@@ -5,14 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/iam/access"
+	"sallyport.dev/sallyport/internal/iam/datakeys"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/mirror"
 	"sallyport.dev/sallyport/internal/iam/roster"
+	"sallyport.dev/sallyport/internal/iam/vault"
+	"sallyport.dev/sallyport/internal/secret/envelope"
 	"sallyport.dev/sallyport/internal/store/postgres"
 	"sallyport.dev/sallyport/internal/store/sqlite"
 )
@@ -60,9 +65,32 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*store, error) {
 type people struct {
 	mirror *mirror.Mirror
 	roster *roster.Roster
+	access *access.Access
+	seals  *envelope.Keyring
+	vault  *vault.Vault
 }
 
-func newPeople(ctx context.Context, s *store, log *slog.Logger) (*people, error) {
+// sealing is how often new data keys of other nodes are looked for.
+const sealing = 5 * time.Second
+
+// newPeople reads the directory. note makes an event durable, for what may only happen on the record.
+func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logger, note func(context.Context, string, map[string]string) error) (*people, error) {
+	kek, err := masterKey(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var old []envelope.KEK
+	for i, ref := range cfg.IAM.OldMasterKeys {
+		k, err := envelope.LoadKEK(ref)
+		if err != nil {
+			return nil, fmt.Errorf("load iam.old_master_keys[%d]: %w", i, err)
+		}
+		old = append(old, k)
+	}
+	seals, err := envelope.New(ctx, envelope.Options{Store: datakeys.Store{Docs: s.docs}, Current: kek, Old: old})
+	if err != nil {
+		return nil, fmt.Errorf("open sealed secrets: %w", err)
+	}
 	m := mirror.New(s.docs, nil, func(err error) {
 		if err != nil {
 			log.Error("the directory does not answer", "error", err)
@@ -70,9 +98,63 @@ func newPeople(ctx context.Context, s *store, log *slog.Logger) (*people, error)
 			log.Info("the directory answers again")
 		}
 	})
-	p := &people{mirror: m, roster: roster.New(m)}
+	p := &people{mirror: m, roster: roster.New(m), access: access.New(m), seals: seals}
+	p.vault, err = vault.New(vault.Options{
+		Store: s.docs, Sealer: seals, Mirror: m,
+		Record: func(ctx context.Context, c vault.Change) error {
+			return note(ctx, "provider.reveal", map[string]string{"credential": c.After.ID, "tenant": c.After.Tenant, "version": fmt.Sprint(c.Version), "reason": c.Reason})
+		},
+		Fault: func(err error) {
+			if err != nil {
+				log.Error("a provider credential cannot be opened; calls that need it are refused", "error", err)
+			} else {
+				log.Info("all provider credentials can be opened again")
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
 	if err := m.Refresh(ctx); err != nil {
 		return nil, fmt.Errorf("read directory: %w", err)
 	}
 	return p, nil
+}
+
+// masterKey is the key that seals the keys that seal secrets.
+func masterKey(cfg *config.Config) (envelope.KEK, error) {
+	if cfg.IAM.MasterKey == nil {
+		k, err := envelope.DefaultKEK(cfg.DataDir)
+		if err != nil {
+			return k, fmt.Errorf("load generated master key: %w", err)
+		}
+		return k, nil
+	}
+	k, err := envelope.LoadKEK(*cfg.IAM.MasterKey)
+	if err != nil {
+		return k, fmt.Errorf("load iam.master_key: %w", err)
+	}
+	return k, nil
+}
+
+// run keeps what is in memory fresh until ctx ends.
+func (p *people) run(ctx context.Context, log *slog.Logger) {
+	var wg sync.WaitGroup
+	wg.Go(func() { p.mirror.Run(ctx) })
+	wg.Go(func() { p.vault.Run(ctx) })
+	wg.Go(func() {
+		t := time.NewTicker(sealing)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				if err := p.seals.Refresh(ctx); err != nil && ctx.Err() == nil {
+					log.Debug("cannot look for new data keys", "error", err)
+				}
+			}
+		}
+	})
+	wg.Wait()
 }

@@ -45,6 +45,12 @@ func (v *Vault) Current(upstream, tenant string) (s secret.String, ok bool) {
 	return x.s, true
 }
 
+// Knows says whether there is a credential to send to an upstream for a tenant, usable or not.
+func (v *Vault) Knows(upstream, tenant string) bool {
+	by := v.live.Load().by
+	return by[owner{tenant, upstream}] != nil || by[owner{"", upstream}] != nil
+}
+
 // rebuild opens what changed. What was open already is not opened again, so that it goes on working
 // while a data key cannot be read. One credential that does not open does not keep others from being
 // replaced: it is left out and told to Fault.
