@@ -103,6 +103,9 @@ func New(o Options) (*IAM, error) {
 	return m, nil
 }
 
+// Keyed says whether callers are known by keys.
+func (m *IAM) Keyed() bool { return m.mode == ModeKeys }
+
 // Refresh asks the store once and takes what changed. Run does so by itself.
 func (m *IAM) Refresh(ctx context.Context) error {
 	if m.ring == nil {

@@ -35,6 +35,7 @@ func dialects() map[gate.Dialect]wire.Dialect {
 // graph is everything built from one configuration. Calls hold on to the graph they began with.
 type graph struct {
 	gateway    *proxy.Gateway
+	who        *iam.IAM
 	policy     string                       // names what decides: the configuration, the detector, the allow-list
 	pack       string                       // id of the active pack
 	problem    string                       // why the built-in pack stands in for the active one
@@ -62,6 +63,7 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	if err != nil {
 		return nil, err
 	}
+	g.who = who
 	g.marks = s.marks(cfg) // before reading, so that no change is missed
 	det, err := s.detector(cfg)
 	if err != nil {

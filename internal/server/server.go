@@ -36,8 +36,11 @@ type Server struct {
 	cfg   *config.Config
 	graph atomic.Pointer[graph]
 
-	http *http.Server
-	ln   net.Listener
+	http    *http.Server
+	ln      net.Listener
+	admin   []*http.Server
+	console net.Addr
+
 	done chan error
 	stop context.CancelFunc
 	ran  sync.WaitGroup
@@ -75,6 +78,9 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	ctx, s.stop = context.WithCancel(ctx)
 	s.ran.Go(func() { s.people.run(ctx, log) })
 	s.follow(ctx)
+	if err := s.administer(cfg); err != nil {
+		return nil, err
+	}
 	note := map[string]string{"policy": g.policy, "pack": g.pack, "mode": cfg.Inspect.Mode, "version": Version()}
 	if g.problem != "" {
 		note["pack_problem"] = g.problem
@@ -194,6 +200,13 @@ func (s *Server) close() {
 	}
 	if s.ln != nil {
 		_ = s.ln.Close()
+	}
+	for _, a := range s.admin {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		if a.Shutdown(ctx) != nil {
+			_ = a.Close()
+		}
+		cancel()
 	}
 	if g := s.graph.Load(); g != nil {
 		g.close(nil)

@@ -102,7 +102,7 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 	p.vault, err = vault.New(vault.Options{
 		Store: s.docs, Sealer: seals, Mirror: m,
 		Record: func(ctx context.Context, c vault.Change) error {
-			return note(ctx, "provider.reveal", map[string]string{"credential": c.After.ID, "tenant": c.After.Tenant, "version": fmt.Sprint(c.Version), "reason": c.Reason})
+			return note(ctx, "provider.reveal", map[string]string{"credential": c.Before.ID, "tenant": c.Before.Tenant, "version": fmt.Sprint(c.Version), "reason": c.Reason})
 		},
 		Fault: func(err error) {
 			if err != nil {

@@ -9,6 +9,8 @@ import (
 	"sallyport.dev/sallyport/internal/console/api"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/vault"
+	"sallyport.dev/sallyport/internal/secret/envelope"
 )
 
 // Deps is what the routes work on. All are required unless they say otherwise.
@@ -16,7 +18,13 @@ type Deps struct {
 	Docs document.Store
 	Keys *iam.Service
 	// Classes are the rotation policies of keys.
-	Classes iam.Classes
+	Classes func() iam.Classes
+	Vault   *vault.Vault
+	Seals   *envelope.Keyring
+	// Tenants are the ids of all tenants, and "" for the installation.
+	Tenants func() []string
+	// Upstream says whether the configuration has an upstream of a name; nil: any.
+	Upstream func(name string) bool
 	// Refresh has this node take what was changed at once, instead of within two seconds.
 	Refresh func()
 	Now     func() time.Time
@@ -27,7 +35,7 @@ func Routes(d *Deps) []api.Route {
 	var rs []api.Route
 	for _, more := range [][]api.Route{
 		d.tenants(), d.teams().routes(d), d.users().routes(d), d.groups().routes(d), d.services().routes(d), d.agents().routes(d),
-		d.builtinRoles(), d.roles().routes(d), d.bindings().routes(d), d.keys(),
+		d.builtinRoles(), d.roles().routes(d), d.bindings().routes(d), d.keys(), d.providers(), d.system(),
 	} {
 		rs = append(rs, more...)
 	}

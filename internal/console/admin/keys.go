@@ -105,7 +105,7 @@ func (d *Deps) keys() []api.Route {
 			}),
 		api.Do(api.Route{Method: "GET", Pattern: "/tenants/{tenant}/keys-due", Operation: "keys.due", Summary: "List keys that have to be rotated", Permission: "read:key"},
 			func(ctx context.Context, c *api.Call, _ api.None) (p Page[iam.Due], err error) {
-				due, err := d.Keys.Due(ctx, d.Classes)
+				due, err := d.Keys.Due(ctx, d.Classes())
 				for _, x := range due {
 					if x.Key.Tenant == c.Tenant {
 						p.Items = append(p.Items, x)
@@ -137,7 +137,7 @@ func (d *Deps) keys() []api.Route {
 }
 
 func (d *Deps) info(k iam.Key) KeyInfo {
-	return KeyInfo{Key: k, Status: d.Classes.Status(&k, d.Now()), Ends: d.Classes.Ends(&k)}
+	return KeyInfo{Key: k, Status: d.Classes().Status(&k, d.Now()), Ends: d.Classes().Ends(&k)}
 }
 
 // key reads what the path names, if the actor may have the permission for it or it is theirs.
@@ -208,7 +208,7 @@ func (d *Deps) createKey(ctx context.Context, c *api.Call, in KeySpec) (NewKey, 
 			return NewKey{}, err
 		}
 	}
-	if _, ok := d.Classes[in.Class]; in.Class != "" && in.Class != iam.DefaultClass && !ok {
+	if _, ok := d.Classes()[in.Class]; in.Class != "" && in.Class != iam.DefaultClass && !ok {
 		return NewKey{}, api.Refuse(http.StatusUnprocessableEntity, "invalid", "There is no such class of keys.")
 	}
 	err := d.Docs.Write(ctx, func(tx document.Tx) error {
@@ -238,7 +238,7 @@ func (d *Deps) createKey(ctx context.Context, c *api.Call, in KeySpec) (NewKey, 
 }
 
 func (d *Deps) rotate(ctx context.Context, c *api.Call, k iam.Key, in Rotation) (NewKey, error) {
-	grace := d.Classes.Overlap(&k)
+	grace := d.Classes().Overlap(&k)
 	if in.Grace != nil {
 		grace = time.Duration(*in.Grace)
 	}

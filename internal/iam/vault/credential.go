@@ -38,6 +38,9 @@ var (
 	ErrRetired   = errors.New("vault: this version was retired, its value is gone")
 )
 
+// ErrInvalid is in every error about what was asked for, which whoever asked may see and can mend.
+var ErrInvalid = errors.New("vault: invalid")
+
 // Credential is all that may be known of a provider's credential. The value is not in it.
 type Credential struct {
 	ID string `json:"id"`
@@ -102,7 +105,7 @@ func newID() string {
 // checkLabel keeps out what would hurt a terminal or a log.
 func checkLabel(what, s string, least, most int) error {
 	if len(strings.TrimSpace(s)) < least || len(s) > most || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return fmt.Errorf("vault: %s: expected %d to %d bytes of printable text", what, least, most)
+		return fmt.Errorf("%w: %s: expected %d to %d bytes of printable text", ErrInvalid, what, least, most)
 	}
 	return nil
 }
@@ -110,7 +113,7 @@ func checkLabel(what, s string, least, most int) error {
 // checkTenant takes what a document can belong to.
 func checkTenant(s string) error {
 	if len(s) > document.MaxID || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("vault: a tenant is printable ASCII without spaces")
+		return fmt.Errorf("%w: a tenant is printable ASCII without spaces", ErrInvalid)
 	}
 	return nil
 }
@@ -118,10 +121,10 @@ func checkTenant(s string) error {
 // checkValue takes what can be sent in a header. The error does not hold it.
 func checkValue(s string) error {
 	if s == "" || len(s) > 16<<10 {
-		return errors.New("vault: a credential is 1 byte to 16 KiB")
+		return fmt.Errorf("%w: a credential is 1 byte to 16 KiB", ErrInvalid)
 	}
 	if s != strings.TrimSpace(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return errors.New("vault: a credential is printable ASCII without a space at its ends or a line break")
+		return fmt.Errorf("%w: a credential is printable ASCII without a space at its ends or a line break", ErrInvalid)
 	}
 	return nil
 }
