@@ -31,6 +31,7 @@ func run() int {
 		Version:       server.Version(),
 	}
 	root.AddCommand(serveCommand(), demoCommand(), simulateCommand(), scanCommand(), evalCommand(), packCommand(), allowCommand(), keyCommand(), policyCommand(), auditCommand(), configCommand(), versionCommand())
+	root.AddCommand(adminCommands()...)
 	if err := root.ExecuteContext(ctx); err != nil {
 		var code exitCode
 		if errors.As(err, &code) {

@@ -58,11 +58,10 @@ func (k *desk) handler() (*api.API, error) {
 		Upstream: func(name string) bool {
 			return slices.ContainsFunc(k.cfg().Proxy.Upstreams, func(u config.Upstream) bool { return u.Name == name })
 		},
-		Refresh: k.refresh,
 	}
 	return api.New(api.Options{
 		Identify: k.identify, Access: &admin.Access{Access: k.people.access, Deps: d}, Record: k.note,
-		Routes: admin.Routes(d), Version: Version(),
+		Routes: admin.Routes(d), Version: Version(), After: k.refresh,
 		Fault: func(id string, err error) { k.log.Error("an administrative request failed", "event", id, "error", err) },
 	})
 }

@@ -25,9 +25,7 @@ type Deps struct {
 	Tenants func() []string
 	// Upstream says whether the configuration has an upstream of a name; nil: any.
 	Upstream func(name string) bool
-	// Refresh has this node take what was changed at once, instead of within two seconds.
-	Refresh func()
-	Now     func() time.Time
+	Now      func() time.Time
 }
 
 // Routes are all routes.

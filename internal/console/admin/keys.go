@@ -100,7 +100,6 @@ func (d *Deps) keys() []api.Route {
 					return KeyInfo{}, keyError(err)
 				}
 				c.Changed(k.ID, ch.Before, ch.After)
-				d.Refresh()
 				return d.info(*ch.After), nil
 			}),
 		api.Do(api.Route{Method: "GET", Pattern: "/tenants/{tenant}/keys-due", Operation: "keys.due", Summary: "List keys that have to be rotated", Permission: "read:key"},
@@ -233,7 +232,6 @@ func (d *Deps) createKey(ctx context.Context, c *api.Call, in KeySpec) (NewKey, 
 		return NewKey{}, keyError(err)
 	}
 	c.Changed(ch.After.ID, nil, ch.After)
-	d.Refresh()
 	return NewKey{Key: d.info(*ch.After), Secret: s.Reveal()}, nil
 }
 
@@ -247,7 +245,6 @@ func (d *Deps) rotate(ctx context.Context, c *api.Call, k iam.Key, in Rotation) 
 		return NewKey{}, keyError(err)
 	}
 	c.Changed(k.ID, ch.Before, ch.After)
-	d.Refresh()
 	return NewKey{Key: d.info(*ch.After), Secret: s.Reveal()}, nil
 }
 
@@ -276,7 +273,6 @@ func (d *Deps) many(ctx context.Context, c *api.Call, in KeyFilter, act func(iam
 		out.Done, ids = append(out.Done, n), append(ids, k.ID)
 	}
 	c.Changed("many", nil, map[string]any{"done": ids, "failed": out.Failed})
-	d.Refresh()
 	return out, nil
 }
 

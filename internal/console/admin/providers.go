@@ -109,7 +109,6 @@ func (d *Deps) changedProvider(c *api.Call, ch vault.Change, err error) (vault.C
 	if err != nil {
 		return vault.Credential{}, vaultError(err)
 	}
-	d.Refresh()
 	var before, after any
 	var out vault.Credential
 	if ch.Before != nil {

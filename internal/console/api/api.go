@@ -92,8 +92,10 @@ type Options struct {
 	Approvals Approvals
 	Routes    []Route
 	Version   string
-	Fault     func(id string, err error) // is told of what failed inside
-	Now       func() time.Time           // nil: time.Now
+	// After is called when something was changed, before the caller is told: this node takes it at once.
+	After func()
+	Fault func(id string, err error) // is told of what failed inside
+	Now   func() time.Time           // nil: time.Now
 }
 
 // Call is one request on its way.
@@ -178,6 +180,9 @@ type API struct {
 func New(o Options) (*API, error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.After == nil {
+		o.After = func() {}
 	}
 	if o.Fault == nil {
 		o.Fault = func(string, error) {}
