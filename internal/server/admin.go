@@ -20,10 +20,6 @@ import (
 	"sallyport.dev/sallyport/internal/iam/directory"
 )
 
-// FeatureAdmin is what a key must name among its features, word for word, to be used for
-// administration: a key that may use every feature of the data plane administers nothing by that.
-const FeatureAdmin = "admin"
-
 // desk is the administrative interface and what it works on.
 type desk struct {
 	state  *state
@@ -107,7 +103,7 @@ func (k *desk) byKey(r *http.Request) (*api.Actor, error) {
 		return nil, fmt.Errorf("%w: %s", api.ErrNobody, d.Reason)
 	}
 	key, ok := x.Principal.Grant.(*iam.Key)
-	if !ok || !slices.Contains(key.Features, FeatureAdmin) {
+	if !ok || !slices.Contains(key.Features, admin.FeatureAdmin) {
 		return nil, fmt.Errorf("%w: the key is not for administration", api.ErrNobody)
 	}
 	st, err := k.people.roster.Check(key.Tenant, key.Principal, time.Now())

@@ -234,6 +234,58 @@ func (d *Deps) keepsOwner(ctx context.Context, r document.Reader, tenant string,
 	return nil
 }
 
+// leaves refuses that a person stops to be an owner when nobody else is one.
+func (d *Deps) leaves(ctx context.Context, r document.Reader, tenant, user string) error {
+	_, all, err := access.Fresh(ctx, r)
+	if err != nil {
+		return err
+	}
+	return d.keepsOwner(ctx, r, tenant, all, slices.DeleteFunc(slices.Clone(all), func(b rbac.Binding) bool { return b.Subject.ID == user }))
+}
+
+// holdsAll says whether the actor holds everything that is bound to a person, a group, or a program, by
+// themselves or by a group they are in: only then may the actor act as them, or have others do so.
+func (d *Deps) holdsAll(ctx context.Context, c *api.Call, r document.Reader, id string) error {
+	if c.Actor.Kind == KindLocal || c.Actor.ID == id {
+		return nil
+	}
+	set, all, err := access.Fresh(ctx, r)
+	if err != nil {
+		return err
+	}
+	groups, err := document.List[directory.Group](ctx, r, &c.Tenant)
+	if err != nil {
+		return err
+	}
+	theirs := map[string]bool{id: true}
+	for _, g := range groups {
+		if slices.Contains(g.Members, id) {
+			theirs[g.ID] = true
+		}
+	}
+	for _, b := range all {
+		if b.Tenant != c.Tenant || !theirs[b.Subject.ID] {
+			continue
+		}
+		// As if the actor made the binding, or, of a denial, took it away.
+		err := set.CheckBinding(Subjects(c.Actor), b)
+		if b.Effect == rbac.Deny {
+			err = set.CheckRemoval(Subjects(c.Actor), b)
+		}
+		if err != nil {
+			return invalidRBAC(err)
+		}
+	}
+	return nil
+}
+
+func sameMembers(a, b []string) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
+}
+
 // invalidRBAC makes refusals of what package rbac found wrong with a change.
 func invalidRBAC(err error) error {
 	if errors.Is(err, rbac.ErrEscalation) {
