@@ -43,7 +43,7 @@ func (a authorize) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, er
 		if !anyMatch(s.Models, x.Reading.Model) {
 			return deny(notModel, "model outside the key's scope"), nil
 		}
-	case !modelFree(x):
+	case !ModelFree(x):
 		return deny(noModel, "no model named, and the key's models are restricted"), nil
 	}
 	if k, ok := x.Principal.Grant.(*Key); ok {
@@ -53,8 +53,8 @@ func (a authorize) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, er
 	return gate.Decision{}, nil
 }
 
-// modelFree says whether a call that names no model can use none.
-func modelFree(x *gate.Exchange) bool {
+// ModelFree says whether a call that names no model can use none.
+func ModelFree(x *gate.Exchange) bool {
 	switch x.Method {
 	case http.MethodGet, http.MethodHead, http.MethodDelete:
 		return len(x.Body) == 0 && len(x.Header["Upgrade"]) == 0 && len(x.Header["Sec-Websocket-Key"]) == 0 &&

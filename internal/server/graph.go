@@ -90,14 +90,9 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 		s.log.Error("a stage failed", "id", x.ID, "stage", stage, "error", err)
 	}
 	o := proxy.Options{
-		Dialects: dialects(),
-		Arrive:   &gate.Pipeline{Stages: []gate.Stage{who.Authenticate()}, Monitor: monitor, Fault: fault},
-		Admit: &gate.Pipeline{Stages: []gate.Stage{
-			who.Authorize(),
-			proxy.Shape{Policy: uninspected, Monitor: monitor},
-			front,
-			who.Data(),
-		}, Monitor: monitor, Fault: fault},
+		Dialects:  dialects(),
+		Arrive:    &gate.Pipeline{Stages: []gate.Stage{who.Authenticate()}, Monitor: monitor, Fault: fault},
+		Admit:     &gate.Pipeline{Stages: s.stages(who, proxy.Shape{Policy: uninspected, Monitor: monitor}, front), Monitor: monitor, Fault: fault},
 		Recorder:  s.audit,
 		Inspector: front,
 		Load:      s.load,
@@ -124,6 +119,16 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	}
 	g.ran.Go(func() { who.Run(ctx) })
 	return g, nil
+}
+
+// stages is what decides about a whole request, in this order: what the caller may do, by its scopes and
+// by policies; what cannot be read; what is in the text; and what the caller may do with that in it.
+func (s *Server) stages(who *iam.IAM, shape, inspect gate.Stage) []gate.Stage {
+	if !who.Keyed() {
+		return []gate.Stage{who.Authorize(), shape, inspect, who.Data()} // a passed-through credential has no tenant
+	}
+	guard := s.people.rules.Guard()
+	return []gate.Stage{who.Authorize(), guard.Before(), shape, inspect, who.Data(), guard.After()}
 }
 
 // bodyGrace is how long a body may take before its rate counts.

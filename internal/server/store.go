@@ -15,6 +15,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/mirror"
+	"sallyport.dev/sallyport/internal/iam/policies"
 	"sallyport.dev/sallyport/internal/iam/roster"
 	"sallyport.dev/sallyport/internal/iam/vault"
 	"sallyport.dev/sallyport/internal/secret/envelope"
@@ -68,6 +69,7 @@ type people struct {
 	access *access.Access
 	seals  *envelope.Keyring
 	vault  *vault.Vault
+	rules  *policies.Policies
 }
 
 // sealing is how often new data keys of other nodes are looked for.
@@ -115,6 +117,9 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
+	p.rules = policies.New(m, p.roster, p.access, nil, func(err error) {
+		log.Error("a policy cannot be read; the calls of its tenant are refused", "error", err)
+	})
 	if err := m.Refresh(ctx); err != nil {
 		return nil, fmt.Errorf("read directory: %w", err)
 	}
@@ -150,6 +155,7 @@ func (p *people) run(ctx context.Context, log *slog.Logger) {
 			case <-ctx.Done():
 				return
 			case <-t.C:
+				p.rules.Sweep()
 				if err := p.seals.Refresh(ctx); err != nil && ctx.Err() == nil {
 					log.Debug("cannot look for new data keys", "error", err)
 				}

@@ -5,6 +5,7 @@ package access
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -78,11 +79,13 @@ type Access struct {
 	roles    *mirror.View[Role]
 	bindings *mirror.View[Binding]
 	set      atomic.Pointer[rbac.Set]
+	index    atomic.Pointer[map[owner][]string] // names of roles that are given
 }
 
 // New adds roles and bindings to a mirror, which its owner keeps fresh.
 func New(m *mirror.Mirror) *Access {
 	a := &Access{m: m, roles: mirror.Add[Role](m), bindings: mirror.Add[Binding](m)}
+	a.index.Store(&map[owner][]string{})
 	m.After(a.rebuild, KindRole, KindBinding)
 	return a
 }
@@ -93,14 +96,19 @@ func (a *Access) rebuild() error {
 		roles = append(roles, r.RBAC())
 	}
 	var bindings []rbac.Binding
+	index := map[owner][]string{}
 	for _, b := range a.bindings.All() {
 		bindings = append(bindings, b.RBAC())
+		if o := (owner{b.Tenant, b.Subject}); !b.Deny {
+			index[o] = append(index[o], b.Role)
+		}
 	}
 	s, err := rbac.NewSet(roles, bindings)
 	if err != nil {
 		return fmt.Errorf("access: %w", err)
 	}
 	a.set.Store(s)
+	a.index.Store(&index)
 	return nil
 }
 
@@ -111,6 +119,24 @@ func (a *Access) Can(who []rbac.Subject, p rbac.Permission, on rbac.Resource, no
 	}
 	return a.set.Load().Can(who, p, on), nil
 }
+
+// Roles are the names of the roles that are given to a person or program, by themselves or by a group,
+// anywhere in their tenant; denials are not counted against them.
+func (a *Access) Roles(tenant, id string, groups []string) []string {
+	by := a.index.Load()
+	var out []string
+	for _, who := range append([]string{id}, groups...) {
+		for _, r := range (*by)[owner{tenant, who}] {
+			if !slices.Contains(out, r) {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
+// owner names a subject of a tenant.
+type owner struct{ tenant, id string }
 
 // Fresh is the set as a transaction sees it, for checks that must hold when it commits, with the
 // bindings it is made of.
