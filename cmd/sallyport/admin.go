@@ -70,11 +70,18 @@ func (a *administration) do(ctx context.Context, method, path string, in, out an
 		return err
 	}
 	if res.StatusCode >= 300 || res.Header.Get("Content-Type") == "application/problem+json" {
-		var p struct{ Detail, Code, Instance string }
+		var p struct {
+			Detail, Code, Instance string
+			Errors, Failures       json.RawMessage
+		}
 		if json.Unmarshal(b, &p) != nil || p.Detail == "" {
 			return fmt.Errorf("the gateway answered %d", res.StatusCode)
 		}
-		return fmt.Errorf("%s (%s, event %s)", p.Detail, p.Code, p.Instance)
+		more := ""
+		if len(p.Errors)+len(p.Failures) > 0 {
+			more = "\n" + string(p.Errors) + string(p.Failures)
+		}
+		return fmt.Errorf("%s (%s, event %s)%s", p.Detail, p.Code, p.Instance, more)
 	}
 	if out == nil || len(b) == 0 {
 		return nil

@@ -14,8 +14,9 @@ import (
 )
 
 func policyCommand() *cobra.Command {
-	c := &cobra.Command{Use: "policy", Short: "Check, try and explain Cedar policies, from files"}
+	c := &cobra.Command{Use: "policy", Short: "Check, try and explain Cedar policies, and put them in force"}
 	c.AddCommand(policyCheckCommand(), policyTestCommand(), policyExplainCommand(), policySchemaCommand())
+	c.AddCommand(keptPolicyCommands()...)
 	return c
 }
 
