@@ -65,6 +65,10 @@ type IAM struct {
 	// KeyClasses are the rotation policies of keys. A key that names no class, or none of these, is
 	// held to the one called standard, if there is one.
 	KeyClasses []KeyClass `yaml:"key_classes"`
+	// Issuers are those whose tokens are believed, in keys mode.
+	Issuers []Issuer `yaml:"issuers"`
+	// SPIFFE, when set, has every caller of the data plane come with a certificate.
+	SPIFFE *SPIFFE `yaml:"spiffe"`
 }
 
 // KeyClass is a rotation policy.

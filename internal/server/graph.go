@@ -43,6 +43,7 @@ type graph struct {
 	loaded     map[[32]byte]detect.Detector // of installed packs, by their digest
 	journal    *shadow.Journal              // of the shadow pack, if there is one
 	shadowed   string                       // id of the shadow pack
+	keysets    map[string]*keyset           // by the part of the configuration they are read for
 	transports map[string]*http.Transport   // by the part of the configuration they were made from
 	stop       context.CancelFunc
 	ran        sync.WaitGroup
@@ -50,7 +51,7 @@ type graph struct {
 
 // build makes a graph, or nothing.
 func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
-	g := &graph{transports: map[string]*http.Transport{}}
+	g := &graph{transports: map[string]*http.Transport{}, keysets: map[string]*keyset{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.stop = cancel
 	defer func() {
@@ -59,7 +60,7 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 		}
 	}()
 	monitor := cfg.Inspect.Mode == config.ModeMonitor
-	who, err := s.identity(cfg)
+	who, err := s.identity(ctx, cfg, g)
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +112,9 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 		Content:          proxy.ContentOptions{Mode: proxy.ContentMode(cfg.Audit.Content), Key: s.state.content},
 		Log:              s.log,
 	}
+	if s.certs != nil {
+		o.Peer = s.certs.Identity
+	}
 	if o.Upstreams, err = s.upstreams(cfg, g); err != nil {
 		return nil, err
 	}
@@ -142,6 +146,11 @@ func (g *graph) close(next *graph) {
 	if g.journal != nil && (next == nil || next.journal != g.journal) {
 		g.journal.Close()
 	}
+	for k, ks := range g.keysets {
+		if next == nil || next.keysets[k] != ks {
+			ks.stop()
+		}
+	}
 	for k, t := range g.transports {
 		if next == nil || next.transports[k] != t {
 			t.CloseIdleConnections()
@@ -150,7 +159,7 @@ func (g *graph) close(next *graph) {
 }
 
 // identity builds the first layer.
-func (s *Server) identity(cfg *config.Config) (*iam.IAM, error) {
+func (s *Server) identity(ctx context.Context, cfg *config.Config, g *graph) (*iam.IAM, error) {
 	o := iam.Options{
 		Mode: cfg.IAM.Mode, HashKey: s.state.hashKey, TrustedProxies: cfg.IAM.TrustedProxies,
 		Roster: s.people.roster, Classes: keyClasses(cfg),
@@ -168,6 +177,9 @@ func (s *Server) identity(cfg *config.Config) (*iam.IAM, error) {
 			return nil, err
 		}
 		o.Keys = s.store.keys
+		if o.Tokens, err = s.tokens(ctx, cfg, g); err != nil {
+			return nil, err
+		}
 	}
 	return iam.New(o)
 }

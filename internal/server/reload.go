@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"time"
 
 	"sallyport.dev/sallyport/internal/config"
@@ -96,6 +97,8 @@ func (s *Server) replace(cfg *config.Config) error {
 		return fmt.Errorf("listen.address cannot change while running; restart to move it")
 	case !sameRef(cfg.IAM.Database, s.cfg.IAM.Database):
 		return fmt.Errorf("iam.database cannot change while running; restart to move it")
+	case !reflect.DeepEqual(cfg.IAM.SPIFFE, s.cfg.IAM.SPIFFE):
+		return fmt.Errorf("iam.spiffe cannot change while running; restart to change it")
 	case cfg.Console.Address != s.cfg.Console.Address:
 		return fmt.Errorf("console.address cannot change while running; restart to move it")
 	case PackDir(cfg) != PackDir(s.cfg):

@@ -29,6 +29,7 @@ type Server struct {
 	state  *state
 	store  *store
 	people *people
+	certs  *certificates // of callers; nil: none are asked for
 	audit  *audit.Log
 	load   *proxy.Load
 
@@ -65,6 +66,9 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 		return nil, err
 	}
 	if s.people, err = newPeople(ctx, cfg, s.store, log, s.audit.Note); err != nil {
+		return nil, err
+	}
+	if s.certs, err = s.openSPIFFE(ctx, cfg); err != nil {
 		return nil, err
 	}
 	g, err := s.build(cfg)
@@ -104,7 +108,7 @@ func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 // URL is the base URL to give to a client.
 func (s *Server) URL() string {
 	scheme := "http"
-	if s.cfg.Listen.TLS != nil {
+	if s.cfg.Listen.TLS != nil || s.certs != nil {
 		scheme = "https"
 	}
 	return scheme + "://" + s.ln.Addr().String()
@@ -121,8 +125,9 @@ func (s *Server) listen() error {
 	t := s.cfg.Proxy.Timeouts
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(s.cfg.Listen.TLS != nil)
-	protocols.SetUnencryptedHTTP2(s.cfg.Listen.TLS == nil && s.cfg.Listen.H2C)
+	secure := s.cfg.Listen.TLS != nil || s.certs != nil
+	protocols.SetHTTP2(secure)
+	protocols.SetUnencryptedHTTP2(!secure && s.cfg.Listen.H2C)
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: t.Header,
@@ -143,6 +148,9 @@ func (s *Server) listen() error {
 		guarded = headguard.ListenTLS(ln, &tls.Config{
 			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 		}, t.Header)
+	}
+	if s.certs != nil {
+		guarded = headguard.ListenTLS(ln, s.certs.ServerTLS(), t.Header)
 	}
 	s.ln = guarded
 	return nil
@@ -212,6 +220,9 @@ func (s *Server) close() {
 		g.close(nil)
 	}
 	s.ran.Wait()
+	if s.certs != nil {
+		_ = s.certs.source.Close()
+	}
 	if s.store != nil {
 		if err := s.store.close(); err != nil {
 			s.log.Error("cannot close the database", "error", err)
