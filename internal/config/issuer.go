@@ -71,8 +71,8 @@ func (d *decoder) issuers(c *IAM) {
 		if !namePattern.MatchString(is.Name) || len(is.Name) > 32 || names[is.Name] || is.Name == "sallyport" || is.Name == "spiffe" {
 			d.invalid(key+".name", "expected a name of its own: 1 to 32 lower-case letters, digits and hyphens, not sallyport or spiffe")
 		}
-		if u, err := url.Parse(is.URL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || urls[is.URL] {
-			d.invalid(key+".url", "expected the issuer's URL, as its tokens write it, once")
+		if u, err := url.Parse(is.URL); err != nil || u.Host == "" || u.Scheme != "https" && is.JWKSFile == "" || urls[is.URL] {
+			d.invalid(key+".url", "expected the issuer's https URL, as its tokens write it, once")
 		}
 		names[is.Name], urls[is.URL] = true, true
 		if len(is.Audiences) == 0 || slices.Contains(is.Audiences, "") {
@@ -90,8 +90,8 @@ func (d *decoder) issuers(c *IAM) {
 			d.invalid(key+".jwks_file", "expected jwks_url or jwks_file, not both")
 		}
 		if is.JWKSURL != "" {
-			if msg := checkBaseURL(is.JWKSURL); msg != "" {
-				d.invalid(key+".jwks_url", "expected an http or https URL without user, query or fragment")
+			if msg := checkBaseURL(is.JWKSURL); msg != "" || !strings.HasPrefix(is.JWKSURL, "https:") {
+				d.invalid(key+".jwks_url", "expected an https URL without user, query or fragment")
 			}
 		}
 		d.path(key+".jwks_file", is.JWKSFile, true)
