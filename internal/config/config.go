@@ -65,6 +65,12 @@ type IAM struct {
 	// KeyClasses are the rotation policies of keys. A key that names no class, or none of these, is
 	// held to the one called standard, if there is one.
 	KeyClasses []KeyClass `yaml:"key_classes"`
+	// LeakedKeys is a file of keys that are publicly known, one a line, or the SHA-256 of one in
+	// hexadecimal. They are refused.
+	LeakedKeys string `yaml:"leaked_keys"`
+	// AddressPools are ranges that are one place each, such as the exits of a carrier: a key that is
+	// used from unrelated places at once is reported, and these are not unrelated.
+	AddressPools []netip.Prefix `yaml:"address_pools"`
 	// Issuers are those whose tokens are believed, in keys mode.
 	Issuers []Issuer `yaml:"issuers"`
 	// SPIFFE, when set, has every caller of the data plane come with a certificate.

@@ -102,6 +102,12 @@ func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, er
 			return deny(badKey, st.Bad), nil
 		}
 	}
+	if a.m.leaked != nil && a.m.leaked.Presented(t) {
+		return deny(badKey, "key is in a list of leaked keys"), nil
+	}
+	if a.m.places != nil {
+		a.m.places.Note(k.ID, x.ClientAddr, k.Shared)
+	}
 	e.note(now)
 	return gate.Decision{}, nil
 }

@@ -47,6 +47,10 @@ type Options struct {
 	Classes Classes
 	// Tokens verifies JWT bearer tokens (RFC 6750) in keys mode; nil: they are refused.
 	Tokens TokenVerifier
+	// Leaked, when set, is asked whether a key is publicly known. Such a key is refused.
+	Leaked interface{ Presented(apikey.Token) bool }
+	// Places, when set, is told where each proven key is used from.
+	Places Noter
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// Now is the clock; nil: time.Now.
@@ -55,8 +59,16 @@ type Options struct {
 	Fault func(error)
 }
 
+// Noter is told where a proven key is used from; shared keys are used from many places on purpose. It
+// must not wait.
+type Noter interface {
+	Note(key string, addr netip.Addr, shared bool)
+}
+
 // IAM knows callers. It is safe for concurrent use.
 type IAM struct {
+	leaked  interface{ Presented(apikey.Token) bool }
+	places  Noter
 	mode    string
 	hashKey *credentialHasher
 	hasher  *apikey.Hasher
@@ -72,7 +84,7 @@ type IAM struct {
 // New in keys mode reads all keys once, so that a gateway that cannot check credentials does not
 // start. Run keeps them fresh.
 func New(o Options) (*IAM, error) {
-	m := &IAM{mode: o.Mode, trusted: o.TrustedProxies, roster: o.Roster, classes: o.Classes, now: o.Now, fault: o.Fault}
+	m := &IAM{leaked: o.Leaked, places: o.Places, mode: o.Mode, trusted: o.TrustedProxies, roster: o.Roster, classes: o.Classes, now: o.Now, fault: o.Fault}
 	if m.now == nil {
 		m.now = time.Now
 	}

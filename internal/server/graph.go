@@ -14,6 +14,8 @@ import (
 	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/iam/apikey"
+	"sallyport.dev/sallyport/internal/iam/leak"
 	"sallyport.dev/sallyport/internal/inspect"
 	"sallyport.dev/sallyport/internal/inspect/allow"
 	"sallyport.dev/sallyport/internal/inspect/detect"
@@ -176,7 +178,16 @@ func (s *Server) identity(ctx context.Context, cfg *config.Config, g *graph) (*i
 		if o.Pepper, err = s.state.pepperFor(cfg); err != nil {
 			return nil, err
 		}
-		o.Keys = s.store.keys
+		o.Keys, o.Places = s.store.keys, s.places
+		if cfg.IAM.LeakedKeys != "" {
+			h, err := apikey.NewHasher(o.Pepper)
+			if err != nil {
+				return nil, err
+			}
+			if o.Leaked, err = leak.Load(cfg.IAM.LeakedKeys, h); err != nil {
+				return nil, fmt.Errorf("read iam.leaked_keys: %w", err)
+			}
+		}
 		if o.Tokens, err = s.tokens(ctx, cfg, g); err != nil {
 			return nil, err
 		}

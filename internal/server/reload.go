@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/internal/config"
@@ -99,6 +100,8 @@ func (s *Server) replace(cfg *config.Config) error {
 		return fmt.Errorf("iam.database cannot change while running; restart to move it")
 	case !reflect.DeepEqual(cfg.IAM.SPIFFE, s.cfg.IAM.SPIFFE):
 		return fmt.Errorf("iam.spiffe cannot change while running; restart to change it")
+	case !slices.Equal(cfg.IAM.AddressPools, s.cfg.IAM.AddressPools):
+		return fmt.Errorf("iam.address_pools cannot change while running; restart to change it")
 	case cfg.Console.Address != s.cfg.Console.Address:
 		return fmt.Errorf("console.address cannot change while running; restart to move it")
 	case PackDir(cfg) != PackDir(s.cfg):

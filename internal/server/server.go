@@ -16,6 +16,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/audit"
 	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/iam/places"
 	"sallyport.dev/sallyport/internal/proxy"
 	"sallyport.dev/sallyport/internal/proxy/headguard"
 )
@@ -29,6 +30,7 @@ type Server struct {
 	state  *state
 	store  *store
 	people *people
+	places *places.Detector
 	certs  *certificates // of callers; nil: none are asked for
 	audit  *audit.Log
 	load   *proxy.Load
@@ -68,6 +70,16 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	if s.people, err = newPeople(ctx, cfg, s.store, log, s.audit.Note); err != nil {
 		return nil, err
 	}
+	sightings := make(chan places.Sighting, 64)
+	s.places, err = places.New(places.Options{Pools: cfg.IAM.AddressPools, Report: func(x places.Sighting) {
+		select {
+		case sightings <- x:
+		default: // the log has enough of them
+		}
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("read iam.address_pools: %w", err)
+	}
 	if s.certs, err = s.openSPIFFE(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -81,6 +93,7 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	}
 	ctx, s.stop = context.WithCancel(ctx)
 	s.ran.Go(func() { s.people.run(ctx, log) })
+	s.ran.Go(func() { s.watchKeys(ctx, sightings) })
 	s.follow(ctx)
 	if err := s.administer(cfg); err != nil {
 		return nil, err
