@@ -1,6 +1,9 @@
 package gate
 
-import "time"
+import (
+	"net/http"
+	"time"
+)
 
 // Action is what a policy says about one finding, and what was decided about a whole call. The
 // order is the order of severity.
@@ -125,6 +128,8 @@ const (
 	CodeEncoding        Code = "unsupported_content_encoding" // a Content-Encoding that is not read
 	CodeTooSlow         Code = "request_timeout"              // the caller sent its body too slowly
 	CodeBusy            Code = "concurrency_limit_exceeded"   // too many calls at once for this key
+	CodeRateLimited     Code = "rate_limit_exceeded"          // more than is allowed in a second, a minute, an hour
+	CodeBudget          Code = "budget_exceeded"              // more money than is allowed, or more of anything than a day or a month has
 	CodeOverloaded      Code = "gateway_overloaded"           // too many calls at once for this gateway
 	CodeUnavailable     Code = "gateway_unavailable"          // a part that must work does not: closed
 	CodeInternal        Code = "gateway_error"                // a fault of ours
@@ -142,6 +147,9 @@ type Problem struct {
 	Message    string
 	Param      string        // path of the offending parameter, where there is one
 	RetryAfter time.Duration // 0: no Retry-After header; retries would not help
+	// Header holds further fields for the answer, in canonical form; they win over the dialect's own.
+	// Read only. Nil: none.
+	Header http.Header
 }
 
 func (p *Problem) Error() string { return string(p.Code) + ": " + p.Message }

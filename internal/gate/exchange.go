@@ -49,6 +49,9 @@ type Exchange struct {
 	Forward []byte   // what leaves: Body, unless a stage changed it; then it is not content-encoded
 	Changed bool     // Forward is not Body
 
+	// Reserved is what the limits room holds for this call; other rooms do not look inside.
+	Reserved any
+
 	Record *Record
 }
 
@@ -83,14 +86,26 @@ type Record struct {
 	Outcome Outcome
 	Error   string // what went wrong, for the operator; generic, no caller text
 	Usage   Usage
+	Spend   Spend
 	Finish  string // why the model stopped
 
 	RequestBytes, ForwardBytes int64 // as received, as sent on
 	AnswerBytes, SentBytes     int64 // as received from the provider, as sent to the caller
+	// AnswerText is how many bytes of text a streamed answer held, its frames not counted.
+	AnswerText int64
 
 	Admitted, Begun, FirstByte, Finished time.Duration // since Received
 
 	Content Content
+}
+
+// Spend is what a call was charged to its limits with. Unlike Usage it is never unknown: what the
+// provider did not say is estimated.
+type Spend struct {
+	Tokens    int64 // input and output
+	Cost      int64 // micro-units of the currency
+	Estimated bool  // the provider did not say; reckoned from bytes
+	Guessed   bool  // no price is known for the model; the fallback was taken
 }
 
 // Content is what the record keeps of the words themselves, as `audit.content` says.

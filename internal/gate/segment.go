@@ -168,6 +168,7 @@ type Uninspected struct {
 // Usage is what the provider says the call cost, in tokens. Zero means not said.
 type Usage struct {
 	Input, Output, CachedInput, Reasoning int
+	CacheWrite                            int // input written to the provider's cache, where that is counted apart
 }
 
 // Reading is what was found in one body.
@@ -176,6 +177,9 @@ type Reading struct {
 	Uninspected []Uninspected
 	Model       string // as asked for, or as answered
 	Stream      bool   // the caller asked for a stream
+	// MaxOutput is how many tokens the caller lets each answer have, Answers how many answers it asks
+	// for. 0: not said.
+	MaxOutput, Answers int
 	// Tools are the names of the tools that a request offers the model, each once: a function's own
 	// name, a hosted tool's type, "mcp:" and the label of a server.
 	Tools  []string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -200,7 +201,7 @@ func TestUnknownIDAndWrongSecretLookTheSame(t *testing.T) {
 			t.Errorf("principal %+v", x.Principal)
 		}
 	}
-	if *ds[0].Problem != *ds[1].Problem || ds[0].Reason != ds[1].Reason || !ds[0].Denied() {
+	if !reflect.DeepEqual(ds[0].Problem, ds[1].Problem) || ds[0].Reason != ds[1].Reason || !ds[0].Denied() {
 		t.Errorf("%+v, %+v", ds[0], ds[1])
 	}
 }

@@ -58,6 +58,7 @@ type call struct {
 	began    bool // the intent is in the record
 	recorded bool // the end is in the record
 	started  bool // bytes of an answer were written
+	settled  bool // what was reserved is
 	answer   contentHash
 
 	reserved int64
@@ -85,6 +86,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (c *call) end() {
 	rec := recover()
 	defer func() {
+		c.settle()
 		if c.reserved > 0 {
 			c.g.o.Load.release(c.reserved)
 		}

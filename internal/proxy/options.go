@@ -79,8 +79,12 @@ type Options struct {
 	Recorder  Recorder
 	Inspector Inspector
 	Load      *Load
-	Limits    Limits
-	Timeouts  Timeouts
+	// Settle, when set, is called once for every call, when all is known of it that will be (outcome,
+	// usage, bytes) and before its record is written and its last bytes go out; also for calls that were
+	// refused, that broke off, or whose handling panicked. It may complete the record. It must not block.
+	Settle   func(*gate.Exchange)
+	Limits   Limits
+	Timeouts Timeouts
 	// Uninspected says what happens to what cannot be read.
 	Uninspected func(gate.UninspectedKind) gate.Action
 	// StripCredentials removes the caller's credential headers before forwarding (keys mode).

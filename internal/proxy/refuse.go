@@ -51,6 +51,9 @@ func (c *call) refuse(p *gate.Problem, out gate.Outcome) {
 		p = rowOf(err, gate.FailRecordFinish).Problem()
 	}
 	h, body := c.d.Refusal(p, c.rec.ID)
+	for k, vs := range p.Header {
+		h[k] = vs
+	}
 	c.write(p.Status, h, body)
 }
 
@@ -84,12 +87,30 @@ func (c *call) finish() error {
 	}
 	c.recorded = true
 	c.rec.Finished = time.Since(c.rec.Received)
+	c.settle()
 	c.keepAnswer()
 	if err := c.g.o.Recorder.Finish(context.WithoutCancel(c.r.Context()), c.rec); err != nil {
 		c.g.o.Log.Error("cannot record end of call", "id", c.rec.ID, "error", err)
 		return err
 	}
 	return nil
+}
+
+// settle has what the call reserved settled, once. A panic there is not the call's.
+func (c *call) settle() {
+	if c.settled {
+		return
+	}
+	c.settled = true
+	if c.g.o.Settle == nil {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			c.g.o.Log.Error("settling panicked", "id", c.rec.ID, "error", gate.Panicked("settle", r))
+		}
+	}()
+	c.g.o.Settle(c.x)
 }
 
 // finishAnyhow writes the record of a call that ended in a way nobody foresaw.

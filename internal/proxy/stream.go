@@ -35,7 +35,7 @@ var readBuffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return &
 // a finding, and the dialect's last frame after the record is durable.
 func (c *call) stream(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response) {
 	c.rec.Streamed = true
-	ws := c.d.Stream(c.route)
+	ws := &counted{Stream: c.d.Stream(c.route), n: &c.rec.AnswerText}
 	s := &streaming{c: c, resp: resp, ws: ws, cancel: cancel, window: c.g.o.Inspector.Stream(c.x, ws, time.Now())}
 	defer s.leave()
 	defer s.stopTimer()
@@ -340,4 +340,18 @@ func (s *streaming) brokeOff(ctx context.Context, err error) {
 	s.record(gate.OutcomeUpstreamAborted)
 	s.write(out)
 	s.abort = true
+}
+
+// counted counts the text that a stream's frames hold, for providers that do not say what it came to.
+type counted struct {
+	wire.Stream
+	n *int64
+}
+
+func (s *counted) Read(raw []byte) (gate.Frame, error) {
+	f, err := s.Stream.Read(raw)
+	for i := range f.Texts {
+		*s.n += int64(len(f.Texts[i].Text))
+	}
+	return f, err
 }

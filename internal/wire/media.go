@@ -109,3 +109,17 @@ func Int(d *strictjson.Doc, i int) int {
 	}
 	return n
 }
+
+// Whole is the value of a number that is written with digits alone, 0 for any other: 1e6 must not be
+// taken for 1.
+func Whole(d *strictjson.Doc, i int) int {
+	if d.Kind(i) != strictjson.Number {
+		return 0
+	}
+	for _, c := range d.Value(i) {
+		if c < '0' || c > '9' {
+			return 0
+		}
+	}
+	return Int(d, i)
+}

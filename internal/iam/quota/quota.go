@@ -1,20 +1,17 @@
-// Package quota keeps calls within their limits: so many requests, tokens, bytes or so much cost in a
-// window of time, and so many calls at once, for a key, a team, a tenant or a model.
+// Package quota keeps limits: how many requests, tokens, micro-units of money, bytes and calls at once
+// a subject may use. What a call will use is reserved before it leaves and settled when it ends, so
+// that concurrent calls cannot overspend between them.
 //
-// What a call may use is reserved before it leaves, in all of its limits or in none, and settled when it
-// has ended. So calls that run at once never use more than there is, as long as no call uses more than
-// was reserved for it; what one uses beyond that is a debt that later calls of the window pay.
+// A subject is an opaque string ("key:ab12", "tenant:y/model:gpt-5*"). It must come from the
+// configuration or from a key, never from a caller's own words, or a caller could fill the memory.
 //
-// Windows are fixed: an hour is from one full hour (UTC) to the next. That is exact and easy to explain,
-// and two nodes agree on it without talking; its price is that what is allowed in an hour can be used up
-// around one full hour twice. A shorter limit beside a longer one bounds that.
-//
-// There is no lock that all calls share: each limit of each subject has its own.
+// State is per subject, unit and window; its locks are sharded by subject, so calls meet only where
+// they share a subject. Reserve with local limits makes no system call beyond reading the clock. With
+// a Store the amounts are global: each node leases slices of them (see Store).
 package quota
 
 import (
-	"sync"
-	"sync/atomic"
+	"fmt"
 	"time"
 )
 
@@ -22,255 +19,90 @@ import (
 type Unit uint8
 
 const (
-	Requests Unit = iota
-	Tokens        // of the request and of the answer
-	Cost          // in millionths of the currency of the price list
-	Bytes         // of the request and of the answer
-	Calls         // at the same time; it has no window
-	units
+	Requests    Unit = iota
+	Tokens           // input and output
+	Cost             // micro-units of the currency (a millionth of a dollar)
+	Bytes            // of request and answer bodies
+	Concurrency      // calls at once; has no window
 )
 
 var unitNames = [...]string{"requests", "tokens", "cost", "bytes", "concurrency"}
 
 func (u Unit) String() string {
-	if u < units {
+	if int(u) < len(unitNames) {
 		return unitNames[u]
 	}
 	return "unknown"
 }
 
 // ParseUnit is the inverse of String.
-func ParseUnit(s string) (Unit, bool) {
+func ParseUnit(s string) (Unit, error) {
 	for i, n := range unitNames {
 		if n == s {
-			return Unit(i), true
+			return Unit(i), nil
 		}
 	}
-	return 0, false
+	return 0, fmt.Errorf("quota: unknown unit %q; expected one of %v", s, unitNames)
 }
 
-// Bound is one limit of one subject.
+// Bound is one limit. Several hold at once; the call must fit them all.
 type Bound struct {
-	Subject string // whose it is: "key:abc", "team:x", "tenant:y/model:gpt-5*"
+	Subject string
 	Unit    Unit
-	Amount  int64
-	Window  time.Duration // none for Calls
+	Amount  int64 // 0: nothing is allowed; at most MaxAmount
+	Window  Window
 }
 
-// Use is how much a call uses, or is thought to use at most. Every call is one request.
-type Use struct{ Tokens, Cost, Bytes int64 }
+// MaxAmount bounds amounts and estimates, so that sums stay exact, in Redis' doubles too.
+const MaxAmount = 1 << 50
 
-func (u *Use) of(unit Unit) int64 {
-	switch unit {
+// MaxBounds is how many bounds one call may have.
+const MaxBounds = 64
+
+func (b *Bound) check() error {
+	switch {
+	case b.Unit > Concurrency:
+		return fmt.Errorf("quota: check bound: unknown unit %d", b.Unit)
+	case b.Amount < 0 || b.Amount > MaxAmount:
+		return fmt.Errorf("quota: check bound: amount %d of %s is not between 0 and %d", b.Amount, b.Unit, int64(MaxAmount))
+	case b.Unit == Concurrency && b.Window != 0:
+		return fmt.Errorf("quota: check bound: concurrency has no window")
+	case b.Unit != Concurrency && b.Window != Month && (b.Window < Second || b.Window%Second != 0):
+		return fmt.Errorf("quota: check bound: the window %v of %s is not a month or whole seconds", time.Duration(b.Window), b.Unit)
+	}
+	return nil
+}
+
+// Amounts is what one call uses, or is expected to. Concurrency is always one.
+type Amounts struct {
+	Requests, Tokens, Cost, Bytes int64
+}
+
+// of is the amount in one unit, within the bounds of what is counted.
+func (a *Amounts) of(u Unit) int64 {
+	var n int64
+	switch u {
+	case Requests:
+		n = a.Requests
 	case Tokens:
-		return u.Tokens
+		n = a.Tokens
 	case Cost:
-		return u.Cost
+		n = a.Cost
 	case Bytes:
-		return u.Bytes
+		n = a.Bytes
+	case Concurrency:
+		n = 1
 	}
-	return 1
+	return min(max(n, 0), MaxAmount)
 }
 
-// Exceeded says which limit a call met.
+// Exceeded says which bound a call did not fit. It is a decision, not an error.
 type Exceeded struct {
-	Bound Bound
-	Used  int64         // of the window, reservations included
-	Reset time.Duration // until the window ends; 0 for Calls
+	Bound     Bound
+	Used      int64         // of the window, reservations included, as far as this node knows
+	Asked     int64         // what the call needed
+	Remaining int64         // what a smaller call could have had
+	Never     bool          // the call alone is larger than the bound: waiting does not help
+	Reset     time.Duration // until the window ends; 0 for concurrency
+	Retry     time.Duration // until a retry may succeed; 0 when Never
 }
-
-// Quotas counts. It is safe for concurrent use.
-type Quotas struct {
-	now      func() time.Time
-	counters sync.Map // counterKey -> *counter
-	n        atomic.Int64
-}
-
-// New makes an empty one. now may be nil: time.Now.
-func New(now func() time.Time) *Quotas {
-	if now == nil {
-		now = time.Now
-	}
-	return &Quotas{now: now}
-}
-
-type counterKey struct {
-	subject string
-	unit    Unit
-	window  time.Duration
-}
-
-// counter counts one unit of one subject in the current window.
-type counter struct {
-	mu    sync.Mutex
-	start int64 // of the window, in its own lengths since 1970
-	used  int64 // settled and reserved
-	open  int64 // reservations that are not settled, of any window
-	dead  bool  // it was taken out of the map
-}
-
-// roll begins a new window when the time has come. What was used beyond the last window's amount is not
-// forgiven by its end: it is carried over. A clock that steps back changes nothing.
-func (c *counter) roll(window int64, amount int64) {
-	if window <= c.start {
-		return
-	}
-	debt := max(0, c.used-amount)
-	if window > c.start+1 {
-		debt = max(0, debt-amount*min(window-c.start-1, 1<<20)) // paid by the windows between
-	}
-	c.start, c.used = window, debt
-}
-
-// Reservation is what one call holds. It is settled exactly once; later calls do nothing.
-type Reservation struct {
-	q     *Quotas
-	held  []held
-	done  atomic.Bool
-	spare [6]held
-}
-
-type held struct {
-	c      *counter
-	bound  Bound
-	amount int64
-	start  int64
-}
-
-// Reserve takes what a call may use out of all bounds, or nothing out of any, and then says which one
-// did not have it. The most that a bound lets through at once is its Amount: a call that alone would
-// use more is refused.
-func (q *Quotas) Reserve(bounds []Bound, use Use) (*Reservation, *Exceeded) {
-	r := &Reservation{q: q}
-	r.held = r.spare[:0]
-	now := q.now().UnixNano()
-	for _, b := range bounds {
-		n := use.of(b.Unit)
-		c := q.counter(b)
-		window, length := int64(0), int64(b.Window)
-		if b.Unit != Calls && length > 0 {
-			window = now / length
-		}
-		c.roll(window, b.Amount)
-		if n > b.Amount-c.used {
-			e := &Exceeded{Bound: b, Used: c.used}
-			if length > 0 && b.Unit != Calls {
-				e.Reset = time.Duration((c.start+1)*length - now)
-			}
-			c.mu.Unlock()
-			r.release()
-			return nil, e
-		}
-		c.used += n
-		c.open++
-		r.held = append(r.held, held{c, b, n, c.start})
-		c.mu.Unlock()
-	}
-	return r, nil
-}
-
-// counter finds or makes a counter and locks it.
-func (q *Quotas) counter(b Bound) *counter {
-	k := counterKey{b.Subject, b.Unit, b.Window}
-	for {
-		v, ok := q.counters.Load(k)
-		if !ok {
-			var loaded bool
-			if v, loaded = q.counters.LoadOrStore(k, &counter{}); !loaded {
-				q.n.Add(1)
-			}
-		}
-		c := v.(*counter)
-		c.mu.Lock()
-		if !c.dead {
-			return c
-		}
-		c.mu.Unlock() // swept in this moment
-	}
-}
-
-// Settle replaces what was reserved by what was used.
-func (r *Reservation) Settle(use Use) {
-	if r == nil || r.done.Swap(true) {
-		return
-	}
-	now := r.q.now().UnixNano()
-	for i := range r.held {
-		h := &r.held[i]
-		n := use.of(h.bound.Unit)
-		h.c.mu.Lock()
-		h.c.open--
-		switch {
-		case h.bound.Unit == Calls:
-			h.c.used--
-		default:
-			if length := int64(h.bound.Window); length > 0 {
-				h.c.roll(now/length, h.bound.Amount)
-			}
-			if h.c.start == h.start {
-				h.c.used += n - h.amount
-			} else {
-				h.c.used += max(0, n-h.amount) // its window is over; only what it owes counts
-			}
-		}
-		h.c.mu.Unlock()
-	}
-}
-
-// Release gives everything back, as if there had been no call.
-func (r *Reservation) Release() {
-	if r == nil || r.done.Swap(true) {
-		return
-	}
-	r.release()
-}
-
-func (r *Reservation) release() {
-	for i := range r.held {
-		h := &r.held[i]
-		h.c.mu.Lock()
-		h.c.open--
-		if h.bound.Unit == Calls || h.c.start == h.start {
-			h.c.used -= h.amount
-		}
-		h.c.mu.Unlock()
-	}
-}
-
-// Used is what a bound has used in its current window, for people to see.
-func (q *Quotas) Used(b Bound) int64 {
-	v, ok := q.counters.Load(counterKey{b.Subject, b.Unit, b.Window})
-	if !ok {
-		return 0
-	}
-	c := v.(*counter)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if b.Unit != Calls && b.Window > 0 {
-		c.roll(q.now().UnixNano()/int64(b.Window), b.Amount)
-	}
-	return c.used
-}
-
-// Sweep gives back the memory of subjects that have no open call, no debt and nothing used in the
-// current window. Call it now and then.
-func (q *Quotas) Sweep() {
-	now := q.now().UnixNano()
-	q.counters.Range(func(k, v any) bool {
-		key, c := k.(counterKey), v.(*counter)
-		c.mu.Lock()
-		over := key.window > 0 && c.start < now/int64(key.window)
-		// A debt is not known here without the amount: two idle windows later it is taken as paid.
-		paid := key.window > 0 && c.start+1 < now/int64(key.window)
-		if c.open == 0 && (c.used == 0 || over && paid) {
-			c.dead = true
-			q.counters.Delete(k)
-			q.n.Add(-1)
-		}
-		c.mu.Unlock()
-		return true
-	})
-}
-
-// Len is how many counters there are.
-func (q *Quotas) Len() int { return int(q.n.Load()) }

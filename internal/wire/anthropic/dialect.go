@@ -56,6 +56,7 @@ func (Dialect) ReadRequest(rt wire.Route, contentType string, body []byte) (*gat
 	}
 	r.Model = d.Str(d.Get(strictjson.Root, "model"))
 	r.Stream = d.Kind(d.Get(strictjson.Root, "stream")) == strictjson.True
+	r.MaxOutput = max(wire.Whole(d, d.Get(strictjson.Root, "max_tokens")), wire.Whole(d, d.Get(strictjson.Root, "max_tokens_to_sample")))
 	return r, nil
 }
 
@@ -89,5 +90,6 @@ func usage(d *strictjson.Doc, u int) gate.Usage {
 		Input:       wire.Int(d, d.Get(u, "input_tokens")),
 		Output:      wire.Int(d, d.Get(u, "output_tokens")),
 		CachedInput: wire.Int(d, d.Get(u, "cache_read_input_tokens")),
+		CacheWrite:  wire.Int(d, d.Get(u, "cache_creation_input_tokens")),
 	}
 }

@@ -137,6 +137,7 @@ func (s *stream) use(u int) {
 	s.account.Usage.Input = max(s.account.Usage.Input, n.Input)
 	s.account.Usage.Output = max(s.account.Usage.Output, n.Output)
 	s.account.Usage.CachedInput = max(s.account.Usage.CachedInput, n.CachedInput)
+	s.account.Usage.CacheWrite = max(s.account.Usage.CacheWrite, n.CacheWrite)
 }
 
 // Account implements wire.Stream.

@@ -90,6 +90,10 @@ func readRequest(rt wire.Route, contentType string, body []byte) (*gate.Reading,
 	}
 	r.Model = doc.Str(doc.Get(strictjson.Root, "model"))
 	r.Stream = doc.Kind(doc.Get(strictjson.Root, "stream")) == strictjson.True
+	for _, name := range []string{"max_completion_tokens", "max_output_tokens", "max_tokens"} {
+		r.MaxOutput = max(r.MaxOutput, wire.Whole(doc, doc.Get(strictjson.Root, name)))
+	}
+	r.Answers = max(wire.Whole(doc, doc.Get(strictjson.Root, "n")), wire.Whole(doc, doc.Get(strictjson.Root, "best_of")))
 	return r, nil
 }
 
