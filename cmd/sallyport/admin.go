@@ -122,6 +122,10 @@ var things = []thing{
 	{"role", "roles", "Manage custom roles", []string{"id", "name", "permissions", "own"}, []field{
 		{"name", "name", "name of the role", "text", true}, {"permission", "permissions", "permission in it, such as read:key", "list", false},
 		{"own", "own", "permission for what is their own", "list", false}}, false},
+	{"limit", "limits", "Manage limits of tenants, teams and principals", []string{"id", "of", "subject", "model", "unit", "amount", "window"}, []field{
+		{"of", "of", "whose: tenant, team, principal, each_key", "text", true}, {"subject", "subject", "id of the team or principal", "text", false},
+		{"model", "model", "pattern of models that count (default: all)", "text", false}, {"unit", "unit", "requests, tokens, cost (millionths), bytes, concurrency", "text", true},
+		{"amount", "amount", "how much", "number", true}, {"window", "window", "in how long, such as 1m, 1h, 24h (not for concurrency)", "text", false}}, false},
 	{"binding", "bindings", "Manage who has which role", []string{"id", "subject_kind", "subject", "role", "team", "deny"}, []field{
 		{"kind", "subject_kind", "user, group or service", "text", true}, {"subject", "subject", "id of the person, group, service or agent", "text", true},
 		{"role", "role", "role that it has", "text", true}, {"team", "team", "id of the team that it holds in (default: the whole tenant)", "text", false},
@@ -232,6 +236,8 @@ func (t thing) write(use string) *cobra.Command {
 			c.Flags().String(f.flag, "", f.doc)
 		case "list", "subjects":
 			c.Flags().StringArray(f.flag, nil, f.doc+" (may be repeated)")
+		case "number":
+			c.Flags().Int64(f.flag, 0, f.doc)
 		case "bool", "yes":
 			c.Flags().Bool(f.flag, f.kind == "yes", f.doc)
 		}
@@ -274,7 +280,11 @@ func (t thing) fill(c *cobra.Command, body map[string]any, update bool) error {
 		}
 		switch f.kind {
 		case "text":
-			body[f.member], _ = c.Flags().GetString(f.flag)
+			if v, _ := c.Flags().GetString(f.flag); v != "" || update || f.required {
+				body[f.member] = v
+			}
+		case "number":
+			body[f.member], _ = c.Flags().GetInt64(f.flag)
 		case "bool", "yes":
 			body[f.member], _ = c.Flags().GetBool(f.flag)
 		case "list":

@@ -71,6 +71,8 @@ type IAM struct {
 	// AddressPools are ranges that are one place each, such as the exits of a carrier: a key that is
 	// used from unrelated places at once is reported, and these are not unrelated.
 	AddressPools []netip.Prefix `yaml:"address_pools"`
+	// Prices is a file of prices that comes before those of the release.
+	Prices string `yaml:"prices"`
 	// Issuers are those whose tokens are believed, in keys mode.
 	Issuers []Issuer `yaml:"issuers"`
 	// SPIFFE, when set, has every caller of the data plane come with a certificate.

@@ -9,6 +9,7 @@ import (
 func (d *decoder) identity(c *IAM) {
 	d.choice("iam.mode", c.Mode, IAMPassthrough, IAMKeys)
 	d.issuers(c)
+	d.path("iam.prices", c.Prices, true)
 	d.path("iam.leaked_keys", c.LeakedKeys, true)
 	if len(c.Issuers) > 0 && c.Mode != IAMKeys {
 		d.invalid("iam.issuers", "with iam.mode: passthrough callers bring the provider's credential; expected iam.mode: keys")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"sync"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/apikey"
 	"sallyport.dev/sallyport/internal/iam/leak"
+	"sallyport.dev/sallyport/internal/iam/price"
+	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/inspect"
 	"sallyport.dev/sallyport/internal/inspect/allow"
 	"sallyport.dev/sallyport/internal/inspect/detect"
@@ -89,13 +92,18 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	g.policy, g.pack, g.problem = policyHash(cfg, det.det, allowed), det.pack, det.problem
 	front := s.shadow(ctx, cfg, g, inspector, allowed)
 	uninspected := cfg.Proxy.Uninspected.Action
+	limit, err := s.limit(cfg)
+	if err != nil {
+		return nil, err
+	}
 	fault := func(x *gate.Exchange, stage string, err error) {
 		s.log.Error("a stage failed", "id", x.ID, "stage", stage, "error", err)
 	}
 	o := proxy.Options{
 		Dialects:  dialects(),
 		Arrive:    &gate.Pipeline{Stages: []gate.Stage{who.Authenticate()}, Monitor: monitor, Fault: fault},
-		Admit:     &gate.Pipeline{Stages: s.stages(who, proxy.Shape{Policy: uninspected, Monitor: monitor}, front), Monitor: monitor, Fault: fault},
+		Admit:     &gate.Pipeline{Stages: s.stages(who, limit, proxy.Shape{Policy: uninspected, Monitor: monitor}, front), Monitor: monitor, Fault: fault},
+		Settle:    limit.Settle,
 		Recorder:  s.audit,
 		Inspector: front,
 		Load:      s.load,
@@ -128,13 +136,34 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 }
 
 // stages is what decides about a whole request, in this order: what the caller may do, by its scopes and
-// by policies; what cannot be read; what is in the text; and what the caller may do with that in it.
-func (s *Server) stages(who *iam.IAM, shape, inspect gate.Stage) []gate.Stage {
+// by policies; what is left of its limits; what cannot be read; what is in the text; and what the caller
+// may do with that in it.
+func (s *Server) stages(who *iam.IAM, limit, shape, inspect gate.Stage) []gate.Stage {
 	if !who.Keyed() {
 		return []gate.Stage{who.Authorize(), shape, inspect, who.Data()} // a passed-through credential has no tenant
 	}
 	guard := s.people.rules.Guard()
-	return []gate.Stage{who.Authorize(), guard.Before(), shape, inspect, who.Data(), guard.After()}
+	return []gate.Stage{who.Authorize(), guard.Before(), limit, shape, inspect, who.Data(), guard.After()}
+}
+
+// limit is the stage that keeps calls within their limits.
+func (s *Server) limit(cfg *config.Config) (*quota.Stage, error) {
+	prices, err := price.Example()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.IAM.Prices != "" {
+		b, err := os.ReadFile(cfg.IAM.Prices)
+		if err != nil {
+			return nil, fmt.Errorf("read iam.prices: %w", err)
+		}
+		own, err := price.Parse(cfg.IAM.Prices, b)
+		if err != nil {
+			return nil, fmt.Errorf("read iam.prices: %w", err)
+		}
+		prices = own.Over(prices)
+	}
+	return quota.NewStage(quota.StageOptions{Engine: s.quota, Bounds: s.people.limits.Bounds, Prices: prices})
 }
 
 // bodyGrace is how long a body may take before its rate counts.

@@ -17,6 +17,7 @@ import (
 	"sallyport.dev/sallyport/internal/audit"
 	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/iam/places"
+	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/proxy"
 	"sallyport.dev/sallyport/internal/proxy/headguard"
 )
@@ -31,6 +32,7 @@ type Server struct {
 	store  *store
 	people *people
 	places *places.Detector
+	quota  *quota.Engine // outlives a configuration, so that a reload forgets nothing
 	certs  *certificates // of callers; nil: none are asked for
 	audit  *audit.Log
 	load   *proxy.Load
@@ -70,6 +72,9 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	if s.people, err = newPeople(ctx, cfg, s.store, log, s.audit.Note); err != nil {
 		return nil, err
 	}
+	if s.quota, err = quota.New(quota.Options{}); err != nil {
+		return nil, err
+	}
 	sightings := make(chan places.Sighting, 64)
 	s.places, err = places.New(places.Options{Pools: cfg.IAM.AddressPools, Report: func(x places.Sighting) {
 		select {
@@ -93,6 +98,7 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	}
 	ctx, s.stop = context.WithCancel(ctx)
 	s.ran.Go(func() { s.people.run(ctx, log) })
+	s.ran.Go(func() { s.quota.Run(ctx) })
 	s.ran.Go(func() { s.watchKeys(ctx, sightings) })
 	s.follow(ctx)
 	if err := s.administer(cfg); err != nil {

@@ -14,6 +14,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/datakeys"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/limits"
 	"sallyport.dev/sallyport/internal/iam/mirror"
 	"sallyport.dev/sallyport/internal/iam/policies"
 	"sallyport.dev/sallyport/internal/iam/roster"
@@ -70,6 +71,7 @@ type people struct {
 	seals  *envelope.Keyring
 	vault  *vault.Vault
 	rules  *policies.Policies
+	limits *limits.Limits
 }
 
 // sealing is how often new data keys of other nodes are looked for.
@@ -117,6 +119,7 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
+	p.limits = limits.New(m)
 	p.rules = policies.New(m, p.roster, p.access, nil, func(err error) {
 		log.Error("a policy cannot be read; the calls of its tenant are refused", "error", err)
 	})
