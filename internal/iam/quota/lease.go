@@ -30,6 +30,7 @@ type sharing struct {
 	node        string
 	least       int
 	wait, every time.Duration
+	slotTTL     time.Duration
 	fault       func(error)
 
 	away     atomic.Bool // the store does not answer
@@ -44,12 +45,15 @@ func newSharing(o *Shared) (*sharing, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	s := &sharing{store: o.Store, node: o.Node, least: max(o.Nodes, 1), wait: o.Wait, every: o.Every, fault: o.Fault}
+	s := &sharing{store: o.Store, node: o.Node, least: max(o.Nodes, 1), wait: o.Wait, every: o.Every, slotTTL: o.SlotTTL, fault: o.Fault}
 	if s.wait == 0 {
 		s.wait = 50 * time.Millisecond
 	}
 	if s.every == 0 {
 		s.every = 500 * time.Millisecond
+	}
+	if s.slotTTL == 0 {
+		s.slotTTL = DefaultSlotTTL
 	}
 	if s.fault == nil {
 		s.fault = func(error) {}
@@ -111,7 +115,7 @@ func (e *Engine) begin(a *account, now time.Time) asked {
 	q.Key = fmt.Sprintf("%d:%d:%s", k.unit, int64(k.window)/int64(time.Millisecond), k.subject)
 	q.Amount, q.Index, q.Generation = a.amount, a.index, l.generation
 	if k.unit == Concurrency {
-		q.Slots, q.Index, q.TTL = true, e.shared.sequence.Add(1), SlotTTL
+		q.Slots, q.Index, q.TTL = true, e.shared.sequence.Add(1), e.shared.slotTTL
 		q.Held = a.used
 		if e.elapsed(now) < l.slotsUntil {
 			q.Held = max(a.used, l.granted)
@@ -237,7 +241,7 @@ func (e *Engine) apply(q *asked, ans *Answer, g *Grant, began time.Duration) {
 		if ans.Settling {
 			return
 		}
-		l.granted, l.slotsUntil = g.Granted, began+SlotTTL
+		l.granted, l.slotsUntil = g.Granted, began+e.shared.slotTTL
 		l.deny(g.Granted < q.Need, q.Need-a.used, e.elapsed(now))
 		return
 	}

@@ -77,13 +77,16 @@ type Shared struct {
 	Wait time.Duration
 	// Every is the time between two rounds in which leases are renewed, refilled and given back; 0: 500 ms.
 	Every time.Duration
+	// SlotTTL is how long a node's places of concurrency stay its own without being renewed; 0:
+	// DefaultSlotTTL. A node that crashed takes its places with it for so long.
+	SlotTTL time.Duration
 	// Fault, when set, is told once when the store goes away (limits are then kept locally:
 	// gate.FailLimits) and once when it is back (nil).
 	Fault func(error)
 }
 
-// SlotTTL is how long a node's places stay its own without being renewed.
-const SlotTTL = 10 * time.Second
+// DefaultSlotTTL: see Shared.SlotTTL.
+const DefaultSlotTTL = 10 * time.Second
 
 func (s *Shared) check() error {
 	switch {
@@ -91,8 +94,12 @@ func (s *Shared) check() error {
 		return errors.New("quota: make engine: shared limits without a store")
 	case s.Node == "":
 		return errors.New("quota: make engine: shared limits without a node's name")
-	case s.Nodes < 0 || s.Wait < 0 || s.Every < 0:
+	case s.Nodes < 0 || s.Wait < 0 || s.Every < 0 || s.SlotTTL < 0:
 		return errors.New("quota: make engine: a negative number of nodes, wait or interval")
 	}
 	return nil
 }
+
+// Local says that limits are kept without the store at the moment: it is away, or has lost its state and
+// hears what the nodes hold. False where limits are not shared.
+func (e *Engine) Local() bool { return e.shared != nil && e.shared.local() }

@@ -100,7 +100,10 @@ func (e *Engine) upkeep(a *account, now time.Time, lost, end bool) (asked, bool)
 	switch {
 	case left < 0, lost && l.granted > 0:
 		return e.begin(a, now), true
-	case left > 0 && (end || !active):
+	case left > 0 && (end || !active || l.known > a.amount):
+		if !end && active { // others' debts have eaten what was leased here
+			left = min(left, l.known-a.amount)
+		}
 		l.granted -= left
 		q := e.begin(a, now)
 		q.Return = left
