@@ -120,7 +120,9 @@ func (t *Throttle) Allow(try Try) (wait time.Duration, ok bool) {
 	}
 	a.n, a.last = min(a.n+1, 1<<20), now
 	g.take(now, GlobalEvery)
-	p.take(now, PrefixEvery)
+	if try.Device == "" {
+		p.take(now, PrefixEvery)
+	}
 	return 0, true
 }
 
