@@ -134,7 +134,7 @@ var things = []thing{
 
 // adminCommands are the commands over the administrative interface.
 func adminCommands() []*cobra.Command {
-	cs := []*cobra.Command{tenantCommand(), providerCommand(), masterKeyCommand()}
+	cs := []*cobra.Command{initCommand(), tenantCommand(), providerCommand(), masterKeyCommand()}
 	for _, t := range things {
 		cs = append(cs, t.command())
 	}
@@ -159,6 +159,9 @@ func over(c *cobra.Command, f func(ctx context.Context, a *administration, args 
 func (t thing) command() *cobra.Command {
 	c := &cobra.Command{Use: t.name, Short: t.short}
 	c.AddCommand(t.list(), t.get(), t.write("create"), t.remove())
+	if t.name == "user" {
+		c.AddCommand(userInviteCommand())
+	}
 	if !t.fixed {
 		c.AddCommand(t.write("update ID"))
 	}

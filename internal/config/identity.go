@@ -9,6 +9,9 @@ import (
 func (d *decoder) identity(c *IAM) {
 	d.choice("iam.mode", c.Mode, IAMPassthrough, IAMKeys)
 	d.issuers(c)
+	if c.Nodes < 1 || c.Nodes > 1000 {
+		d.invalid("iam.nodes", "expected from 1 to 1000")
+	}
 	d.path("iam.prices", c.Prices, true)
 	d.path("iam.leaked_keys", c.LeakedKeys, true)
 	if len(c.Issuers) > 0 && c.Mode != IAMKeys {

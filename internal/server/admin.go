@@ -18,6 +18,8 @@ import (
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/directory"
+	"sallyport.dev/sallyport/internal/iam/session"
+	"sallyport.dev/sallyport/internal/secret"
 )
 
 // desk is the administrative interface and what it works on.
@@ -29,6 +31,7 @@ type desk struct {
 	log    *slog.Logger
 	cfg    func() *config.Config
 	who    func() *iam.IAM // of keys; nil: none can be used
+	signin *signin
 }
 
 // handler builds the interface.
@@ -41,6 +44,9 @@ func (k *desk) handler() (*api.API, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k.signin, err = newSignin(k.store, k.people, k.note, k.log); err != nil {
+		return nil, err
+	}
 	d := &admin.Deps{
 		Docs: k.store.docs, Keys: keys, Classes: func() iam.Classes { return keyClasses(k.cfg()) }, Vault: k.people.vault, Seals: k.people.seals, Now: time.Now,
 		Tenants: func() []string {
@@ -51,6 +57,7 @@ func (k *desk) handler() (*api.API, error) {
 			slices.Sort(ids)
 			return ids
 		},
+		Accounts: k.signin.accounts, Sessions: k.signin.sessions, Secure: k.cfg().Console.TLS != nil,
 		Upstream: func(name string) bool {
 			return slices.ContainsFunc(k.cfg().Proxy.Upstreams, func(u config.Upstream) bool { return u.Name == name })
 		},
@@ -83,7 +90,36 @@ func (k *desk) identify(r *http.Request) (*api.Actor, error) {
 	if r.Header.Get("Authorization") != "" {
 		return k.byKey(r)
 	}
+	if tok, ok := session.Token(r, k.cfg().Console.TLS != nil); ok {
+		return k.bySession(r, tok)
+	}
 	return nil, api.ErrNobody
+}
+
+// bySession finds the person whose browser sends the request.
+func (k *desk) bySession(r *http.Request, tok secret.String) (*api.Actor, error) {
+	s, u, err := k.signin.accounts.Session(r.Context(), tok)
+	if errors.Is(err, session.ErrNone) {
+		return nil, fmt.Errorf("%w: no such session", api.ErrNobody)
+	}
+	if err != nil {
+		return nil, err
+	}
+	st, err := k.people.roster.Check(u.Tenant, u.ID, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if st.Bad != "" {
+		return nil, fmt.Errorf("%w: %s", api.ErrNobody, st.Bad)
+	}
+	a := &api.Actor{Kind: "user", ID: u.ID, Name: u.UserName, Tenant: u.Tenant, Groups: st.Groups, Session: s.ID, User: u, AMR: s.AMR}
+	if len(s.AMR) > 1 { // one proof alone makes nothing fresh
+		a.Fresh = s.Fresh
+	}
+	if ap, err := net.ResolveTCPAddr("tcp", r.RemoteAddr); err == nil {
+		a.IP = ap.AddrPort().Addr().Unmap()
+	}
+	return a, nil
 }
 
 // byKey authenticates a service or an agent by its key, as the data plane does.

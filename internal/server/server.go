@@ -20,6 +20,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/proxy"
 	"sallyport.dev/sallyport/internal/proxy/headguard"
+	"sallyport.dev/sallyport/internal/store/redis"
 )
 
 // Server is a running gateway.
@@ -32,6 +33,7 @@ type Server struct {
 	store  *store
 	people *people
 	places *places.Detector
+	shared *redis.Store  // of limits; nil: they are this gateway's own
 	quota  *quota.Engine // outlives a configuration, so that a reload forgets nothing
 	certs  *certificates // of callers; nil: none are asked for
 	audit  *audit.Log
@@ -72,7 +74,7 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	if s.people, err = newPeople(ctx, cfg, s.store, log, s.audit.Note); err != nil {
 		return nil, err
 	}
-	if s.quota, err = quota.New(quota.Options{}); err != nil {
+	if s.quota, s.shared, err = openQuota(cfg, log); err != nil {
 		return nil, err
 	}
 	sightings := make(chan places.Sighting, 64)
@@ -241,6 +243,9 @@ func (s *Server) close() {
 	s.ran.Wait()
 	if s.certs != nil {
 		_ = s.certs.source.Close()
+	}
+	if s.shared != nil {
+		_ = s.shared.Close()
 	}
 	if s.store != nil {
 		if err := s.store.close(); err != nil {

@@ -17,10 +17,12 @@ import (
 	"sallyport.dev/sallyport/internal/iam/limits"
 	"sallyport.dev/sallyport/internal/iam/mirror"
 	"sallyport.dev/sallyport/internal/iam/policies"
+	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/iam/roster"
 	"sallyport.dev/sallyport/internal/iam/vault"
 	"sallyport.dev/sallyport/internal/secret/envelope"
 	"sallyport.dev/sallyport/internal/store/postgres"
+	"sallyport.dev/sallyport/internal/store/redis"
 	"sallyport.dev/sallyport/internal/store/sqlite"
 )
 
@@ -166,4 +168,34 @@ func (p *people) run(ctx context.Context, log *slog.Logger) {
 		}
 	})
 	wg.Wait()
+}
+
+// openQuota makes the engine that keeps limits, shared through Redis where the configuration names one.
+func openQuota(cfg *config.Config, log *slog.Logger) (*quota.Engine, *redis.Store, error) {
+	if cfg.IAM.Redis == nil {
+		e, err := quota.New(quota.Options{})
+		return e, nil, err
+	}
+	url, err := cfg.IAM.Redis.Resolve()
+	if err != nil {
+		return nil, nil, fmt.Errorf("resolve iam.redis: %w", err)
+	}
+	r, err := redis.Open(redis.Options{URL: url})
+	if err != nil {
+		return nil, nil, fmt.Errorf("open iam.redis: %w", err)
+	}
+	e, err := quota.New(quota.Options{Shared: &quota.Shared{
+		Store: r, Node: directory.NewID("node"), Nodes: cfg.IAM.Nodes,
+		Fault: func(err error) {
+			if err != nil {
+				log.Error("Redis does not answer; limits are kept locally", "error", err)
+			} else {
+				log.Info("Redis answers again; limits are shared")
+			}
+		},
+	}})
+	if err != nil {
+		return nil, nil, errors.Join(err, r.Close())
+	}
+	return e, r, nil
 }

@@ -19,12 +19,16 @@ import (
 	"sallyport.dev/sallyport/internal/console/api"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/access"
+	"sallyport.dev/sallyport/internal/iam/account"
 	"sallyport.dev/sallyport/internal/iam/datakeys"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/mirror"
+	"sallyport.dev/sallyport/internal/iam/password"
 	"sallyport.dev/sallyport/internal/iam/rbac"
 	"sallyport.dev/sallyport/internal/iam/roster"
+	"sallyport.dev/sallyport/internal/iam/session"
+	"sallyport.dev/sallyport/internal/iam/throttle"
 	"sallyport.dev/sallyport/internal/iam/vault"
 	"sallyport.dev/sallyport/internal/secret"
 	"sallyport.dev/sallyport/internal/secret/envelope"
@@ -45,6 +49,16 @@ type house struct {
 }
 
 var ctx = context.Background()
+
+type sealer struct{ ring *envelope.Keyring }
+
+func (s sealer) Seal(_ context.Context, tenant, row, column string, v secret.String) ([]byte, error) {
+	return s.ring.Seal(tenant, envelope.Place{Table: "login", Row: row, Column: column}, v)
+}
+
+func (s sealer) Open(_ context.Context, tenant, row, column string, b []byte) (secret.String, error) {
+	return s.ring.Open(tenant, envelope.Place{Table: "login", Row: row, Column: column}, b)
+}
 
 func (h *house) Note(_ context.Context, event string, f map[string]string) error {
 	f["event"] = event
@@ -72,7 +86,15 @@ func newHouse(t *testing.T) *house {
 	check(t, err)
 	keys, err := iam.NewService(db.Keys(), secret.New("a pepper for tests, long enough"), nil)
 	check(t, err)
+	sessions, err := session.New(session.Options{Store: h.docs})
+	check(t, err)
+	accounts, err := account.New(account.Options{
+		Store: h.docs, Sessions: sessions, Hasher: password.New(password.Options{}), Throttle: throttle.New(nil), Sealer: sealer{seals},
+		Event: func(context.Context, account.Event) {},
+	})
+	check(t, err)
 	d := &admin.Deps{
+		Accounts: accounts, Sessions: sessions,
 		Docs: h.docs, Keys: keys, Classes: func() iam.Classes { return nil }, Vault: safe, Seals: seals, Now: time.Now,
 		Tenants: func() []string {
 			ids := []string{""}
@@ -159,7 +181,7 @@ func body(r api.Route) string {
 	if r.Method == http.MethodGet || r.Method == http.MethodDelete {
 		return ""
 	}
-	for _, end := range []string{"/revoke", "/activate", "/retire", "/rewrap", "/data-keys/rotate"} {
+	for _, end := range []string{"/revoke", "/invite", "/sign-out", "/activate", "/retire", "/rewrap", "/data-keys/rotate"} {
 		if strings.HasSuffix(r.Pattern, end) {
 			return ""
 		}
