@@ -50,6 +50,8 @@ func TestCommands(t *testing.T) {
 			"field":      field,
 			"signal":     signalTo,
 			"call":       callGate,
+			"provider":   tellingProvider,
+			"sees":       sees,
 			"trust":      trust,
 			"entry":      entry,
 
@@ -207,4 +209,35 @@ func callGate(ts *testscript.TestScript, wait bool, args []string) {
 	if status, err = ask(); err != nil || status != want {
 		ts.Fatalf("call %q: %d %v, want %d", strings.TrimSpace(args[1]), status, err, want)
 	}
+}
+
+// provider starts a provider at $PROVIDER that says in a header which credential it was given.
+func tellingProvider(ts *testscript.TestScript, _ bool, _ []string) {
+	ln, err := net.Listen("tcp", ts.Getenv("PROVIDER"))
+	ts.Check(err)
+	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Seen", r.Header.Get("Authorization"))
+		fmt.Fprint(w, `{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"Some do."}}]}`)
+	})}
+	go func() { _ = srv.Serve(ln) }()
+	ts.Defer(func() { _ = srv.Close() })
+}
+
+// sees CREDENTIAL TEXT KEY asks through the gateway until the provider is given the credential.
+func sees(ts *testscript.TestScript, _ bool, args []string) {
+	body, err := json.Marshal(map[string]any{"model": "m", "messages": []any{map[string]string{"role": "user", "content": args[1]}}})
+	ts.Check(err)
+	poll(ts, "the credential "+args[0], func() bool {
+		req, err := http.NewRequest("POST", "http://"+ts.Getenv("GATE")+"/v1/chat/completions", bytes.NewReader(body))
+		ts.Check(err)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+args[2])
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK && res.Header.Get("X-Seen") == "Bearer "+args[0]
+	})
 }

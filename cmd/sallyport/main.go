@@ -30,7 +30,8 @@ func run() int {
 		SilenceErrors: true,
 		Version:       server.Version(),
 	}
-	root.AddCommand(serveCommand(), demoCommand(), simulateCommand(), scanCommand(), evalCommand(), packCommand(), allowCommand(), keyCommand(), auditCommand(), configCommand(), versionCommand())
+	root.AddCommand(serveCommand(), demoCommand(), simulateCommand(), scanCommand(), evalCommand(), packCommand(), allowCommand(), keyCommand(), policyCommand(), auditCommand(), configCommand(), versionCommand())
+	root.AddCommand(adminCommands()...)
 	if err := root.ExecuteContext(ctx); err != nil {
 		var code exitCode
 		if errors.As(err, &code) {

@@ -57,9 +57,30 @@ type IAM struct {
 	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
 	// Database is the address of a PostgreSQL that several gateways share. Nil: SQLite in DataDir.
 	Database *secret.Ref `yaml:"database"`
+	// MasterKey seals the keys that seal provider credentials and other secrets at rest: 32 bytes in
+	// base64 or hexadecimal, or an age identity. Nil: generated in DataDir. OldMasterKeys can still be
+	// read, until everything is sealed by the new one.
+	MasterKey     *secret.Ref  `yaml:"master_key"`
+	OldMasterKeys []secret.Ref `yaml:"old_master_keys"`
 	// KeyClasses are the rotation policies of keys. A key that names no class, or none of these, is
 	// held to the one called standard, if there is one.
 	KeyClasses []KeyClass `yaml:"key_classes"`
+	// LeakedKeys is a file of keys that are publicly known, one a line, or the SHA-256 of one in
+	// hexadecimal. They are refused.
+	LeakedKeys string `yaml:"leaked_keys"`
+	// AddressPools are ranges that are one place each, such as the exits of a carrier: a key that is
+	// used from unrelated places at once is reported, and these are not unrelated.
+	AddressPools []netip.Prefix `yaml:"address_pools"`
+	// Redis is the address of a Redis through which gateways share their limits. Nil: each keeps its own.
+	Redis *secret.Ref `yaml:"redis"`
+	// Nodes is how many gateways there are at least, for the share of each while Redis is away.
+	Nodes int `yaml:"nodes"`
+	// Prices is a file of prices that comes before those of the release.
+	Prices string `yaml:"prices"`
+	// Issuers are those whose tokens are believed, in keys mode.
+	Issuers []Issuer `yaml:"issuers"`
+	// SPIFFE, when set, has every caller of the data plane come with a certificate.
+	SPIFFE *SPIFFE `yaml:"spiffe"`
 }
 
 // KeyClass is a rotation policy.
@@ -124,7 +145,7 @@ func Default() *Config {
 	return &Config{
 		Listen:  Listen{Address: "127.0.0.1:8080", H2C: true},
 		DataDir: defaultDataDir(),
-		IAM:     IAM{Mode: IAMPassthrough},
+		IAM:     IAM{Mode: IAMPassthrough, Nodes: 1},
 		Inspect: defaultInspect(),
 		Watch:   Watch{Log: Log{Level: "info", Format: "text"}},
 		Proxy:   defaultProxy(),

@@ -42,6 +42,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 	}
 	c := Default()
 	d.into(body, c)
+	c.Listen.TLS = nil // it and iam.spiffe exclude each other
 	d.validate(c)
 	if len(d.errs) > 0 {
 		t.Fatal(d.errs)

@@ -3,10 +3,28 @@ package config
 import (
 	"fmt"
 	"net"
+	"strings"
 )
 
 func (d *decoder) identity(c *IAM) {
 	d.choice("iam.mode", c.Mode, IAMPassthrough, IAMKeys)
+	d.issuers(c)
+	if c.Nodes < 1 || c.Nodes > 1000 {
+		d.invalid("iam.nodes", "expected from 1 to 1000")
+	}
+	d.path("iam.prices", c.Prices, true)
+	d.path("iam.leaked_keys", c.LeakedKeys, true)
+	if len(c.Issuers) > 0 && c.Mode != IAMKeys {
+		d.invalid("iam.issuers", "with iam.mode: passthrough callers bring the provider's credential; expected iam.mode: keys")
+	}
+	if s := c.SPIFFE; s != nil {
+		if !strings.HasPrefix(s.Socket, "unix:///") {
+			d.invalid("iam.spiffe.socket", "expected the address of a Workload API, such as unix:///run/spire/agent.sock")
+		}
+		if len(s.Allow) == 0 {
+			d.invalid("iam.spiffe.allow", "expected at least one SPIFFE id or pattern: an empty list lets nobody in")
+		}
+	}
 	names := map[string]bool{}
 	for i, k := range c.KeyClasses {
 		key := fmt.Sprintf("iam.key_classes[%d]", i)

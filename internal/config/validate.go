@@ -62,6 +62,9 @@ func (d *decoder) validate(c *Config) {
 		d.path("data_dir", c.DataDir, false)
 	}
 	d.identity(&c.IAM)
+	if c.IAM.SPIFFE != nil && c.Listen.TLS != nil {
+		d.invalid("listen.tls", "with iam.spiffe the Workload API gives the certificate; expected one of them")
+	}
 	d.console(c)
 	d.choice("watch.log.level", c.Watch.Log.Level, "debug", "info", "warn", "error")
 	d.choice("watch.log.format", c.Watch.Log.Format, "text", "json")

@@ -40,6 +40,7 @@ type Exchange struct {
 	Path       string      // escaped path as it goes upstream, without the upstream's own prefix
 	Header     http.Header // the caller's; read only
 	ClientAddr netip.Addr
+	Peer       string // SPIFFE id of the caller's certificate, verified by the listener; empty: none
 	Principal  Principal
 
 	Body    []byte   // exactly as received

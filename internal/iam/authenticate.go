@@ -3,9 +3,11 @@ package iam
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam/apikey"
+	"sallyport.dev/sallyport/internal/iam/peer"
 )
 
 // Principal kinds.
@@ -26,10 +28,10 @@ type authenticate struct{ m *IAM }
 
 func (authenticate) Name() string { return "authenticate" }
 
-func (a authenticate) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error) {
+func (a authenticate) Admit(ctx context.Context, x *gate.Exchange) (gate.Decision, error) {
 	x.ClientAddr = clientAddr(x.ClientAddr, x.Header, a.m.trusted)
 	x.Principal = gate.Principal{Kind: KindAnonymous, ID: KindAnonymous}
-	d, err := a.identify(x)
+	d, err := a.identify(ctx, x)
 	if x.Record != nil {
 		x.Record.Principal, x.Record.ClientAddr = x.Principal, x.ClientAddr
 		x.Record.Principal.Grant = nil // the record tells who, not what they may
@@ -37,7 +39,7 @@ func (a authenticate) Admit(_ context.Context, x *gate.Exchange) (gate.Decision,
 	return d, err
 }
 
-func (a authenticate) identify(x *gate.Exchange) (gate.Decision, error) {
+func (a authenticate) identify(ctx context.Context, x *gate.Exchange) (gate.Decision, error) {
 	cred, ok := credential(x.Header)
 	if !ok {
 		return deny(ambiguous, "more than one credential"), nil
@@ -50,6 +52,10 @@ func (a authenticate) identify(x *gate.Exchange) (gate.Decision, error) {
 	}
 	if cred == "" {
 		return deny(noKey, "no key"), nil
+	}
+	// The shape tells the kind: a key has our prefix, a token has two dots and a key has none.
+	if a.m.tokens != nil && !strings.HasPrefix(cred, apikey.Prefix) && jwtShaped(cred) {
+		return a.byToken(ctx, x, cred)
 	}
 	t, ok := apikey.Parse(cred)
 	if !ok {
@@ -84,6 +90,8 @@ func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, er
 		return deny(badKey, "key is "+a.m.classes.Status(k, now)), nil
 	case len(k.CIDRs) > 0 && !contains(k.CIDRs, x.ClientAddr):
 		return deny(badPlace, "address outside the key's ranges"), nil
+	case len(k.SPIFFE) > 0 && !peer.Bound(k.SPIFFE, x.Peer):
+		return deny(badPlace, "certificate outside the key's SPIFFE ids"), nil
 	}
 	if a.m.roster != nil {
 		st, err := a.m.roster.Check(k.Tenant, k.Principal, now)
@@ -93,6 +101,12 @@ func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, er
 		if st.Bad != "" {
 			return deny(badKey, st.Bad), nil
 		}
+	}
+	if a.m.leaked != nil && a.m.leaked.Presented(t) {
+		return deny(badKey, "key is in a list of leaked keys"), nil
+	}
+	if a.m.places != nil {
+		a.m.places.Note(k.ID, x.ClientAddr, k.Shared)
 	}
 	e.note(now)
 	return gate.Decision{}, nil

@@ -20,7 +20,7 @@ type authorize struct{ m *IAM }
 
 func (authorize) Name() string { return "authorize" }
 
-// Admit checks a key's scopes. A passed-through credential has none: the provider decides.
+// Admit checks the scopes of a key or of an identity. A passed-through credential has none: the provider decides.
 //
 // A key whose models are restricted may make calls that name no model only where none can be
 // used: a plain read or delete without a body (GET, HEAD, DELETE), and the upload of a file. A
@@ -29,11 +29,10 @@ func (a authorize) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, er
 	if a.m.mode != ModeKeys {
 		return gate.Decision{}, nil
 	}
-	k, ok := x.Principal.Grant.(*Key)
-	if !ok || k == nil {
+	s := scopesOf(x.Principal.Grant)
+	if s == nil {
 		return gate.Decision{}, gate.Fail(gate.FailIdentity, fmt.Errorf("iam: Authorize without Authenticate"))
 	}
-	s := &k.Scopes
 	switch {
 	case !anyMatch(s.Upstreams, x.Upstream):
 		return deny(notUpstream, "upstream outside the key's scope"), nil
@@ -44,15 +43,18 @@ func (a authorize) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, er
 		if !anyMatch(s.Models, x.Reading.Model) {
 			return deny(notModel, "model outside the key's scope"), nil
 		}
-	case !modelFree(x):
+	case !ModelFree(x):
 		return deny(noModel, "no model named, and the key's models are restricted"), nil
 	}
-	d, _ := granted(&k.Detail, x)
-	return d, nil
+	if k, ok := x.Principal.Grant.(*Key); ok {
+		d, _ := granted(&k.Detail, x)
+		return d, nil
+	}
+	return gate.Decision{}, nil
 }
 
-// modelFree says whether a call that names no model can use none.
-func modelFree(x *gate.Exchange) bool {
+// ModelFree says whether a call that names no model can use none.
+func ModelFree(x *gate.Exchange) bool {
 	switch x.Method {
 	case http.MethodGet, http.MethodHead, http.MethodDelete:
 		return len(x.Body) == 0 && len(x.Header["Upgrade"]) == 0 && len(x.Header["Sec-Websocket-Key"]) == 0 &&

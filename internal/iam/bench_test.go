@@ -14,11 +14,11 @@ import (
 type memory []iam.Key
 
 func (m memory) Keys(context.Context) ([]iam.Key, int64, error) { return m, 1, nil }
-func (m memory) Changed(_ context.Context, after int64) ([]iam.Key, int64, error) {
+func (m memory) Changed(_ context.Context, after int64) ([]iam.Key, bool, int64, error) {
 	if after > 0 {
-		return nil, 1, nil
+		return nil, false, 1, nil
 	}
-	return m, 1, nil
+	return m, true, 1, nil
 }
 func (m memory) Version(context.Context) (int64, error) { return 1, nil }
 

@@ -45,6 +45,12 @@ type Options struct {
 	Roster *roster.Roster
 	// Classes are the rotation policies of keys.
 	Classes Classes
+	// Tokens verifies JWT bearer tokens (RFC 6750) in keys mode; nil: they are refused.
+	Tokens TokenVerifier
+	// Leaked, when set, is asked whether a key is publicly known. Such a key is refused.
+	Leaked interface{ Presented(apikey.Token) bool }
+	// Places, when set, is told where each proven key is used from.
+	Places Noter
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// Now is the clock; nil: time.Now.
@@ -53,12 +59,21 @@ type Options struct {
 	Fault func(error)
 }
 
+// Noter is told where a proven key is used from; shared keys are used from many places on purpose. It
+// must not wait.
+type Noter interface {
+	Note(key string, addr netip.Addr, shared bool)
+}
+
 // IAM knows callers. It is safe for concurrent use.
 type IAM struct {
+	leaked  interface{ Presented(apikey.Token) bool }
+	places  Noter
 	mode    string
 	hashKey *credentialHasher
 	hasher  *apikey.Hasher
 	ring    *keyring
+	tokens  TokenVerifier
 	trusted []netip.Prefix
 	roster  *roster.Roster
 	classes Classes
@@ -69,7 +84,7 @@ type IAM struct {
 // New in keys mode reads all keys once, so that a gateway that cannot check credentials does not
 // start. Run keeps them fresh.
 func New(o Options) (*IAM, error) {
-	m := &IAM{mode: o.Mode, trusted: o.TrustedProxies, roster: o.Roster, classes: o.Classes, now: o.Now, fault: o.Fault}
+	m := &IAM{leaked: o.Leaked, places: o.Places, mode: o.Mode, trusted: o.TrustedProxies, roster: o.Roster, classes: o.Classes, now: o.Now, fault: o.Fault}
 	if m.now == nil {
 		m.now = time.Now
 	}
@@ -90,7 +105,7 @@ func New(o Options) (*IAM, error) {
 		if err != nil {
 			return nil, fmt.Errorf("iam: %w", err)
 		}
-		m.hasher, m.ring = h, newKeyring(o.Keys, m.now)
+		m.hasher, m.ring, m.tokens = h, newKeyring(o.Keys, m.now), o.Tokens
 		if err := m.Refresh(context.Background()); err != nil {
 			return nil, err
 		}
@@ -99,6 +114,9 @@ func New(o Options) (*IAM, error) {
 	}
 	return m, nil
 }
+
+// Keyed says whether callers are known by keys.
+func (m *IAM) Keyed() bool { return m.mode == ModeKeys }
 
 // Refresh asks the store once and takes what changed. Run does so by itself.
 func (m *IAM) Refresh(ctx context.Context) error {

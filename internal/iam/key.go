@@ -13,6 +13,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/iam/apikey"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/peer"
 )
 
 // Key is one API key as it is kept. It cannot be used as one: of the secret it holds only hashes.
@@ -158,11 +159,16 @@ func (d *Detail) check() error {
 			return err
 		}
 	}
+	for _, p := range d.SPIFFE {
+		if err := peer.Check(p); err != nil {
+			return err
+		}
+	}
 	if len(d.Budgets) > maxBudgets {
 		return fmt.Errorf("iam: more than %d budgets", maxBudgets)
 	}
 	for _, b := range d.Budgets {
-		if err := b.check(); err != nil {
+		if err := b.Check(); err != nil {
 			return err
 		}
 	}
@@ -178,11 +184,12 @@ const (
 	UnitConcurrency = "concurrency"
 )
 
-func (b *Budget) check() error {
+// Check says what is wrong with a budget.
+func (b *Budget) Check() error {
 	switch b.Unit {
 	case UnitRequests, UnitTokens, UnitCost, UnitBytes:
-		if time.Duration(b.Window) < time.Second || time.Duration(b.Window) > 31*24*time.Hour {
-			return fmt.Errorf("iam: budget of %s: expected a window of 1 second to 31 days", b.Unit)
+		if w := time.Duration(b.Window); w < time.Second || w > 31*24*time.Hour || w%time.Second != 0 {
+			return fmt.Errorf("iam: budget of %s: expected a window of whole seconds, at most 31 days", b.Unit)
 		}
 	case UnitConcurrency:
 		if b.Window != 0 {
@@ -191,8 +198,8 @@ func (b *Budget) check() error {
 	default:
 		return fmt.Errorf("iam: budget: unknown unit %q; expected requests, tokens, cost, bytes or concurrency", b.Unit)
 	}
-	if b.Amount < 0 {
-		return fmt.Errorf("iam: budget of %s: the amount is negative", b.Unit)
+	if b.Amount < 0 || b.Amount > 1<<50 {
+		return fmt.Errorf("iam: budget of %s: the amount is negative or too large", b.Unit)
 	}
 	return nil
 }

@@ -78,21 +78,13 @@ func (r *keyring) refresh(ctx context.Context) error {
 
 // load takes the keys that changed after a version over what is known.
 func (r *keyring) load(ctx context.Context, asked time.Time, after int64, old *snapshot) error {
-	keys, v, err := r.store.Changed(ctx, after)
+	keys, whole, v, err := r.store.Changed(ctx, after)
 	if err != nil {
 		return fmt.Errorf("iam: reading the keys: %w", err)
 	}
-	var byID map[string]*entry
-	if len(keys) == 0 && after > 0 {
-		// Something changed that is no key: one was taken out by hand. Nothing that is known holds.
-		if keys, v, err = r.store.Changed(ctx, 0); err != nil {
-			return fmt.Errorf("iam: reading the keys: %w", err)
-		}
-	} else {
+	byID := make(map[string]*entry, len(keys))
+	if !whole {
 		byID = maps.Clone(old.byID)
-	}
-	if byID == nil {
-		byID = make(map[string]*entry, len(keys))
 	}
 	for i := range keys {
 		e := &entry{key: keys[i]}

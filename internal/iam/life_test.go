@@ -123,8 +123,8 @@ func TestRevocationElsewhereIsSeenWithinTwoSeconds(t *testing.T) {
 type broken struct{}
 
 func (broken) Keys(context.Context) ([]iam.Key, int64, error) { return nil, 0, errors.New("no store") }
-func (broken) Changed(context.Context, int64) ([]iam.Key, int64, error) {
-	return nil, 0, errors.New("no store")
+func (broken) Changed(context.Context, int64) ([]iam.Key, bool, int64, error) {
+	return nil, false, 0, errors.New("no store")
 }
 func (broken) Version(context.Context) (int64, error) { return 0, errors.New("no store") }
 
@@ -269,5 +269,23 @@ func TestTheFilesHoldNoKey(t *testing.T) {
 	}
 	if code, _, _ := admit(t, m, call(one)); code != gate.CodeInvalidKey {
 		t.Errorf("under another pepper: %q", code)
+	}
+}
+
+// A key that somebody takes out of the database by hand ends like one that is revoked, also when
+// another key changes between the same two looks.
+func TestKeyTakenOutByHand(t *testing.T) {
+	h := newHouse(t)
+	gone, goneKey := h.create(t, iam.NewKey{})
+	db := openStore(t, h.dir)
+	if _, err := db.SQL().Exec(`DELETE FROM keys WHERE id = ?`, gone); err != nil {
+		t.Fatal(err)
+	}
+	_, other := h.create(t, iam.NewKey{})
+	if code, _, _ := admit(t, h.IAM, call(goneKey)); code == "" {
+		t.Error("it still passes")
+	}
+	if code, _, msg := admit(t, h.IAM, call(other)); code != "" {
+		t.Error(msg)
 	}
 }

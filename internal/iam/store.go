@@ -18,8 +18,9 @@ type KeyReader interface {
 	// were read at, in one transaction.
 	Keys(ctx context.Context) ([]Key, int64, error)
 	// Changed returns the keys whose last change but that of LastUsed came after a version, and the
-	// version they were read at, in one transaction.
-	Changed(ctx context.Context, after int64) ([]Key, int64, error)
+	// version they were read at, in one transaction. whole says that these are all the keys there are:
+	// it is true for every version up to 0, and when a key was taken out of the store since.
+	Changed(ctx context.Context, after int64) (keys []Key, whole bool, version int64, err error)
 	// Version is a number that grows with every change of any key but its LastUsed, made through
 	// this or any other handle of the store, in this or any other process.
 	Version(ctx context.Context) (int64, error)

@@ -11,6 +11,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/proxy/headguard"
+	"sallyport.dev/sallyport/internal/secret"
 	"sallyport.dev/sallyport/internal/wire"
 )
 
@@ -51,6 +52,8 @@ type call struct {
 	d     wire.Dialect
 	up    *Upstream
 	route wire.Route
+	// credential is the provider's, to be sent instead of the caller's; empty: the caller's goes on.
+	credential secret.String
 
 	began    bool // the intent is in the record
 	recorded bool // the end is in the record
@@ -124,6 +127,17 @@ func (c *call) serve() {
 		c.refuse(p, gate.OutcomeRefused)
 		return
 	}
+	if g.o.Peer != nil && r.TLS != nil {
+		var err error
+		if c.x.Peer, err = g.o.Peer(r.TLS); err != nil {
+			c.x.Peer = ""
+			c.w.Header().Set("Connection", "close") // a connection has one certificate for all of its life
+			c.rec.Error = "client certificate"
+			c.g.o.Log.Debug("client certificate refused", "id", c.rec.ID, "error", err)
+			c.refuse(&gate.Problem{Status: http.StatusUnauthorized, Code: gate.CodeInvalidKey, Message: "The client certificate is not valid any more."}, gate.OutcomeRefused)
+			return
+		}
+	}
 	if dotted(path) {
 		c.refuse(&gate.Problem{Status: http.StatusBadRequest, Code: gate.CodeAmbiguous, Message: "The path can be read in more than one way."}, gate.OutcomeRefused)
 		return
@@ -170,6 +184,15 @@ func (c *call) serve() {
 	if d.Denied() {
 		c.deny(d)
 		return
+	}
+	if c.credential = c.up.Credential; c.up.Sealed != nil {
+		if s, known := c.up.Sealed(c.x.Principal.Tenant); known {
+			if c.credential = s; s.Empty() {
+				c.rec.Error = "provider credential"
+				c.refuse(gate.FailIdentity.Row().Problem(), gate.OutcomeRefused)
+				return
+			}
+		}
 	}
 	c.rec.ForwardBytes = int64(len(c.x.Forward))
 	c.keepRequest()

@@ -64,14 +64,14 @@ func (g *Gateway) upstreamHeaders(c *call) http.Header {
 		h.Del(k)
 	}
 	up := c.up
-	if up.Credential.Reveal() != "" {
+	if cred := c.credential.Reveal(); cred != "" {
 		h.Del("Authorization")
 		h.Del("X-Api-Key")
 		h.Del("Api-Key")
 		if up.Dialect == gate.Anthropic {
-			h.Set("X-Api-Key", up.Credential.Reveal())
+			h.Set("X-Api-Key", cred)
 		} else {
-			h.Set("Authorization", "Bearer "+up.Credential.Reveal())
+			h.Set("Authorization", "Bearer "+cred)
 		}
 	}
 	for k, v := range up.Headers {

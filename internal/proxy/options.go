@@ -10,6 +10,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -29,6 +30,9 @@ type Upstream struct {
 	Base *url.URL
 	// Credential, when set, replaces whatever credential the caller sent.
 	Credential secret.String
+	// Sealed, when set, looks up the credential to send for a tenant; it comes before Credential. One
+	// that is known and empty cannot be used, and the call is refused. It must not wait.
+	Sealed func(tenant string) (s secret.String, known bool)
 	// Headers are set on every request.
 	Headers map[string]secret.String
 	// Transport sends. It must not decompress, follow redirects or use a proxy.
@@ -85,9 +89,13 @@ type Options struct {
 	Uninspected func(gate.UninspectedKind) gate.Action
 	// StripCredentials removes the caller's credential headers before forwarding (keys mode).
 	StripCredentials []string
-	Policy           string // hash of the configuration, for the record
-	Mode             string
-	Monitor          bool
-	Content          ContentOptions
-	Log              *slog.Logger
+	// Peer, when set, names the caller by its client certificate, which the listener's own TLS
+	// configuration has verified. It is asked once for every call over TLS; an error refuses the
+	// call and ends the connection. Nil: nobody is named.
+	Peer    func(*tls.ConnectionState) (string, error)
+	Policy  string // hash of the configuration, for the record
+	Mode    string
+	Monitor bool
+	Content ContentOptions
+	Log     *slog.Logger
 }

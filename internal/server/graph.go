@@ -8,12 +8,17 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"sync"
 	"time"
 
 	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/iam/apikey"
+	"sallyport.dev/sallyport/internal/iam/leak"
+	"sallyport.dev/sallyport/internal/iam/price"
+	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/inspect"
 	"sallyport.dev/sallyport/internal/inspect/allow"
 	"sallyport.dev/sallyport/internal/inspect/detect"
@@ -35,6 +40,7 @@ func dialects() map[gate.Dialect]wire.Dialect {
 // graph is everything built from one configuration. Calls hold on to the graph they began with.
 type graph struct {
 	gateway    *proxy.Gateway
+	who        *iam.IAM
 	policy     string                       // names what decides: the configuration, the detector, the allow-list
 	pack       string                       // id of the active pack
 	problem    string                       // why the built-in pack stands in for the active one
@@ -42,6 +48,7 @@ type graph struct {
 	loaded     map[[32]byte]detect.Detector // of installed packs, by their digest
 	journal    *shadow.Journal              // of the shadow pack, if there is one
 	shadowed   string                       // id of the shadow pack
+	keysets    map[string]*keyset           // by the part of the configuration they are read for
 	transports map[string]*http.Transport   // by the part of the configuration they were made from
 	stop       context.CancelFunc
 	ran        sync.WaitGroup
@@ -49,7 +56,7 @@ type graph struct {
 
 // build makes a graph, or nothing.
 func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
-	g := &graph{transports: map[string]*http.Transport{}}
+	g := &graph{transports: map[string]*http.Transport{}, keysets: map[string]*keyset{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.stop = cancel
 	defer func() {
@@ -58,10 +65,11 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 		}
 	}()
 	monitor := cfg.Inspect.Mode == config.ModeMonitor
-	who, err := s.identity(cfg)
+	who, err := s.identity(ctx, cfg, g)
 	if err != nil {
 		return nil, err
 	}
+	g.who = who
 	g.marks = s.marks(cfg) // before reading, so that no change is missed
 	det, err := s.detector(cfg)
 	if err != nil {
@@ -84,18 +92,18 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	g.policy, g.pack, g.problem = policyHash(cfg, det.det, allowed), det.pack, det.problem
 	front := s.shadow(ctx, cfg, g, inspector, allowed)
 	uninspected := cfg.Proxy.Uninspected.Action
+	limit, err := s.limit(cfg)
+	if err != nil {
+		return nil, err
+	}
 	fault := func(x *gate.Exchange, stage string, err error) {
 		s.log.Error("a stage failed", "id", x.ID, "stage", stage, "error", err)
 	}
 	o := proxy.Options{
-		Dialects: dialects(),
-		Arrive:   &gate.Pipeline{Stages: []gate.Stage{who.Authenticate()}, Monitor: monitor, Fault: fault},
-		Admit: &gate.Pipeline{Stages: []gate.Stage{
-			who.Authorize(),
-			proxy.Shape{Policy: uninspected, Monitor: monitor},
-			front,
-			who.Data(),
-		}, Monitor: monitor, Fault: fault},
+		Dialects:  dialects(),
+		Arrive:    &gate.Pipeline{Stages: []gate.Stage{who.Authenticate()}, Monitor: monitor, Fault: fault},
+		Admit:     &gate.Pipeline{Stages: s.stages(who, limit, proxy.Shape{Policy: uninspected, Monitor: monitor}, front), Monitor: monitor, Fault: fault},
+		Settle:    limit.Settle,
 		Recorder:  s.audit,
 		Inspector: front,
 		Load:      s.load,
@@ -114,6 +122,9 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 		Content:          proxy.ContentOptions{Mode: proxy.ContentMode(cfg.Audit.Content), Key: s.state.content},
 		Log:              s.log,
 	}
+	if s.certs != nil {
+		o.Peer = s.certs.Identity
+	}
 	if o.Upstreams, err = s.upstreams(cfg, g); err != nil {
 		return nil, err
 	}
@@ -122,6 +133,37 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	}
 	g.ran.Go(func() { who.Run(ctx) })
 	return g, nil
+}
+
+// stages is what decides about a whole request, in this order: what the caller may do, by its scopes and
+// by policies; what is left of its limits; what cannot be read; what is in the text; and what the caller
+// may do with that in it.
+func (s *Server) stages(who *iam.IAM, limit, shape, inspect gate.Stage) []gate.Stage {
+	if !who.Keyed() {
+		return []gate.Stage{who.Authorize(), shape, inspect, who.Data()} // a passed-through credential has no tenant
+	}
+	guard := s.people.rules.Guard()
+	return []gate.Stage{who.Authorize(), guard.Before(), limit, shape, inspect, who.Data(), guard.After()}
+}
+
+// limit is the stage that keeps calls within their limits.
+func (s *Server) limit(cfg *config.Config) (*quota.Stage, error) {
+	prices, err := price.Example()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.IAM.Prices != "" {
+		b, err := os.ReadFile(cfg.IAM.Prices)
+		if err != nil {
+			return nil, fmt.Errorf("read iam.prices: %w", err)
+		}
+		own, err := price.Parse(cfg.IAM.Prices, b)
+		if err != nil {
+			return nil, fmt.Errorf("read iam.prices: %w", err)
+		}
+		prices = own.Over(prices)
+	}
+	return quota.NewStage(quota.StageOptions{Engine: s.quota, Bounds: s.people.limits.Bounds, Prices: prices})
 }
 
 // bodyGrace is how long a body may take before its rate counts.
@@ -135,6 +177,11 @@ func (g *graph) close(next *graph) {
 	if g.journal != nil && (next == nil || next.journal != g.journal) {
 		g.journal.Close()
 	}
+	for k, ks := range g.keysets {
+		if next == nil || next.keysets[k] != ks {
+			ks.stop()
+		}
+	}
 	for k, t := range g.transports {
 		if next == nil || next.transports[k] != t {
 			t.CloseIdleConnections()
@@ -143,7 +190,7 @@ func (g *graph) close(next *graph) {
 }
 
 // identity builds the first layer.
-func (s *Server) identity(cfg *config.Config) (*iam.IAM, error) {
+func (s *Server) identity(ctx context.Context, cfg *config.Config, g *graph) (*iam.IAM, error) {
 	o := iam.Options{
 		Mode: cfg.IAM.Mode, HashKey: s.state.hashKey, TrustedProxies: cfg.IAM.TrustedProxies,
 		Roster: s.people.roster, Classes: keyClasses(cfg),
@@ -160,7 +207,19 @@ func (s *Server) identity(cfg *config.Config) (*iam.IAM, error) {
 		if o.Pepper, err = s.state.pepperFor(cfg); err != nil {
 			return nil, err
 		}
-		o.Keys = s.store.keys
+		o.Keys, o.Places = s.store.keys, s.places
+		if cfg.IAM.LeakedKeys != "" {
+			h, err := apikey.NewHasher(o.Pepper)
+			if err != nil {
+				return nil, err
+			}
+			if o.Leaked, err = leak.Load(cfg.IAM.LeakedKeys, h); err != nil {
+				return nil, fmt.Errorf("read iam.leaked_keys: %w", err)
+			}
+		}
+		if o.Tokens, err = s.tokens(ctx, cfg, g); err != nil {
+			return nil, err
+		}
 	}
 	return iam.New(o)
 }
@@ -220,7 +279,7 @@ func policyOptions(cfg *config.Config) policy.Options {
 // upstreams builds the fourth layer's client side. A transport whose part of the configuration has
 // not changed is taken over with its connections.
 func (s *Server) upstreams(cfg *config.Config, g *graph) ([]proxy.Upstream, error) {
-	old := s.graph.Load()
+	old, v := s.graph.Load(), s.people.vault
 	var ups []proxy.Upstream
 	for _, u := range cfg.Proxy.Upstreams {
 		base, err := url.Parse(u.BaseURL)
@@ -241,6 +300,12 @@ func (s *Server) upstreams(cfg *config.Config, g *graph) ([]proxy.Upstream, erro
 				}
 			}
 			up.Headers[k] = val
+		}
+		if cfg.IAM.Mode == config.IAMKeys {
+			up.Sealed = func(tenant string) (secret.String, bool) {
+				s, _ := v.Current(u.Name, tenant)
+				return s, v.Knows(u.Name, tenant)
+			}
 		}
 		key := fmt.Sprintf("%s|%s|%v|%s|%v", u.Name, u.Protocol, u.Timeouts, u.CAFile, cfg.Proxy.AllowPrivate)
 		if old != nil && old.transports[key] != nil && u.CAFile == "" {

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/internal/config"
@@ -96,6 +98,12 @@ func (s *Server) replace(cfg *config.Config) error {
 		return fmt.Errorf("listen.address cannot change while running; restart to move it")
 	case !sameRef(cfg.IAM.Database, s.cfg.IAM.Database):
 		return fmt.Errorf("iam.database cannot change while running; restart to move it")
+	case !reflect.DeepEqual(cfg.IAM.SPIFFE, s.cfg.IAM.SPIFFE):
+		return fmt.Errorf("iam.spiffe cannot change while running; restart to change it")
+	case !sameRef(cfg.IAM.Redis, s.cfg.IAM.Redis) || cfg.IAM.Nodes != s.cfg.IAM.Nodes:
+		return fmt.Errorf("iam.redis and iam.nodes cannot change while running; restart to change them")
+	case !slices.Equal(cfg.IAM.AddressPools, s.cfg.IAM.AddressPools):
+		return fmt.Errorf("iam.address_pools cannot change while running; restart to change it")
 	case cfg.Console.Address != s.cfg.Console.Address:
 		return fmt.Errorf("console.address cannot change while running; restart to move it")
 	case PackDir(cfg) != PackDir(s.cfg):

@@ -16,8 +16,11 @@ import (
 
 	"sallyport.dev/sallyport/internal/audit"
 	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/iam/places"
+	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/proxy"
 	"sallyport.dev/sallyport/internal/proxy/headguard"
+	"sallyport.dev/sallyport/internal/store/redis"
 )
 
 // Server is a running gateway.
@@ -29,6 +32,10 @@ type Server struct {
 	state  *state
 	store  *store
 	people *people
+	places *places.Detector
+	shared *redis.Store  // of limits; nil: they are this gateway's own
+	quota  *quota.Engine // outlives a configuration, so that a reload forgets nothing
+	certs  *certificates // of callers; nil: none are asked for
 	audit  *audit.Log
 	load   *proxy.Load
 
@@ -36,8 +43,11 @@ type Server struct {
 	cfg   *config.Config
 	graph atomic.Pointer[graph]
 
-	http *http.Server
-	ln   net.Listener
+	http    *http.Server
+	ln      net.Listener
+	admin   []*http.Server
+	console net.Addr
+
 	done chan error
 	stop context.CancelFunc
 	ran  sync.WaitGroup
@@ -61,7 +71,23 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	if s.store, err = openStore(ctx, cfg); err != nil {
 		return nil, err
 	}
-	if s.people, err = newPeople(ctx, s.store, log); err != nil {
+	if s.people, err = newPeople(ctx, cfg, s.store, log, s.audit.Note); err != nil {
+		return nil, err
+	}
+	if s.quota, s.shared, err = openQuota(cfg, log); err != nil {
+		return nil, err
+	}
+	sightings := make(chan places.Sighting, 64)
+	s.places, err = places.New(places.Options{Pools: cfg.IAM.AddressPools, Report: func(x places.Sighting) {
+		select {
+		case sightings <- x:
+		default: // the log has enough of them
+		}
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("read iam.address_pools: %w", err)
+	}
+	if s.certs, err = s.openSPIFFE(ctx, cfg); err != nil {
 		return nil, err
 	}
 	g, err := s.build(cfg)
@@ -73,8 +99,13 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 		return nil, err
 	}
 	ctx, s.stop = context.WithCancel(ctx)
-	s.ran.Go(func() { s.people.mirror.Run(ctx) })
+	s.ran.Go(func() { s.people.run(ctx, log) })
+	s.ran.Go(func() { s.quota.Run(ctx) })
+	s.ran.Go(func() { s.watchKeys(ctx, sightings) })
 	s.follow(ctx)
+	if err := s.administer(cfg); err != nil {
+		return nil, err
+	}
 	note := map[string]string{"policy": g.policy, "pack": g.pack, "mode": cfg.Inspect.Mode, "version": Version()}
 	if g.problem != "" {
 		note["pack_problem"] = g.problem
@@ -98,7 +129,7 @@ func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 // URL is the base URL to give to a client.
 func (s *Server) URL() string {
 	scheme := "http"
-	if s.cfg.Listen.TLS != nil {
+	if s.cfg.Listen.TLS != nil || s.certs != nil {
 		scheme = "https"
 	}
 	return scheme + "://" + s.ln.Addr().String()
@@ -115,8 +146,9 @@ func (s *Server) listen() error {
 	t := s.cfg.Proxy.Timeouts
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(s.cfg.Listen.TLS != nil)
-	protocols.SetUnencryptedHTTP2(s.cfg.Listen.TLS == nil && s.cfg.Listen.H2C)
+	secure := s.cfg.Listen.TLS != nil || s.certs != nil
+	protocols.SetHTTP2(secure)
+	protocols.SetUnencryptedHTTP2(!secure && s.cfg.Listen.H2C)
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: t.Header,
@@ -137,6 +169,9 @@ func (s *Server) listen() error {
 		guarded = headguard.ListenTLS(ln, &tls.Config{
 			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 		}, t.Header)
+	}
+	if s.certs != nil {
+		guarded = headguard.ListenTLS(ln, s.certs.ServerTLS(), t.Header)
 	}
 	s.ln = guarded
 	return nil
@@ -195,10 +230,23 @@ func (s *Server) close() {
 	if s.ln != nil {
 		_ = s.ln.Close()
 	}
+	for _, a := range s.admin {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		if a.Shutdown(ctx) != nil {
+			_ = a.Close()
+		}
+		cancel()
+	}
 	if g := s.graph.Load(); g != nil {
 		g.close(nil)
 	}
 	s.ran.Wait()
+	if s.certs != nil {
+		_ = s.certs.source.Close()
+	}
+	if s.shared != nil {
+		_ = s.shared.Close()
+	}
 	if s.store != nil {
 		if err := s.store.close(); err != nil {
 			s.log.Error("cannot close the database", "error", err)

@@ -5,15 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/iam/access"
+	"sallyport.dev/sallyport/internal/iam/datakeys"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/limits"
 	"sallyport.dev/sallyport/internal/iam/mirror"
+	"sallyport.dev/sallyport/internal/iam/policies"
+	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/iam/roster"
+	"sallyport.dev/sallyport/internal/iam/vault"
+	"sallyport.dev/sallyport/internal/secret/envelope"
 	"sallyport.dev/sallyport/internal/store/postgres"
+	"sallyport.dev/sallyport/internal/store/redis"
 	"sallyport.dev/sallyport/internal/store/sqlite"
 )
 
@@ -60,9 +69,34 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*store, error) {
 type people struct {
 	mirror *mirror.Mirror
 	roster *roster.Roster
+	access *access.Access
+	seals  *envelope.Keyring
+	vault  *vault.Vault
+	rules  *policies.Policies
+	limits *limits.Limits
 }
 
-func newPeople(ctx context.Context, s *store, log *slog.Logger) (*people, error) {
+// sealing is how often new data keys of other nodes are looked for.
+const sealing = 5 * time.Second
+
+// newPeople reads the directory. note makes an event durable, for what may only happen on the record.
+func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logger, note func(context.Context, string, map[string]string) error) (*people, error) {
+	kek, err := masterKey(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var old []envelope.KEK
+	for i, ref := range cfg.IAM.OldMasterKeys {
+		k, err := envelope.LoadKEK(ref)
+		if err != nil {
+			return nil, fmt.Errorf("load iam.old_master_keys[%d]: %w", i, err)
+		}
+		old = append(old, k)
+	}
+	seals, err := envelope.New(ctx, envelope.Options{Store: datakeys.Store{Docs: s.docs}, Current: kek, Old: old})
+	if err != nil {
+		return nil, fmt.Errorf("open sealed secrets: %w", err)
+	}
 	m := mirror.New(s.docs, nil, func(err error) {
 		if err != nil {
 			log.Error("the directory does not answer", "error", err)
@@ -70,9 +104,98 @@ func newPeople(ctx context.Context, s *store, log *slog.Logger) (*people, error)
 			log.Info("the directory answers again")
 		}
 	})
-	p := &people{mirror: m, roster: roster.New(m)}
+	p := &people{mirror: m, roster: roster.New(m), access: access.New(m), seals: seals}
+	p.vault, err = vault.New(vault.Options{
+		Store: s.docs, Sealer: seals, Mirror: m,
+		Record: func(ctx context.Context, c vault.Change) error {
+			return note(ctx, "provider.reveal", map[string]string{"credential": c.Before.ID, "tenant": c.Before.Tenant, "version": fmt.Sprint(c.Version), "reason": c.Reason})
+		},
+		Fault: func(err error) {
+			if err != nil {
+				log.Error("a provider credential cannot be opened; calls that need it are refused", "error", err)
+			} else {
+				log.Info("all provider credentials can be opened again")
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.limits = limits.New(m)
+	p.rules = policies.New(m, p.roster, p.access, nil, func(err error) {
+		log.Error("a policy cannot be read; the calls of its tenant are refused", "error", err)
+	})
 	if err := m.Refresh(ctx); err != nil {
 		return nil, fmt.Errorf("read directory: %w", err)
 	}
 	return p, nil
+}
+
+// masterKey is the key that seals the keys that seal secrets.
+func masterKey(cfg *config.Config) (envelope.KEK, error) {
+	if cfg.IAM.MasterKey == nil {
+		k, err := envelope.DefaultKEK(cfg.DataDir)
+		if err != nil {
+			return k, fmt.Errorf("load generated master key: %w", err)
+		}
+		return k, nil
+	}
+	k, err := envelope.LoadKEK(*cfg.IAM.MasterKey)
+	if err != nil {
+		return k, fmt.Errorf("load iam.master_key: %w", err)
+	}
+	return k, nil
+}
+
+// run keeps what is in memory fresh until ctx ends.
+func (p *people) run(ctx context.Context, log *slog.Logger) {
+	var wg sync.WaitGroup
+	wg.Go(func() { p.mirror.Run(ctx) })
+	wg.Go(func() { p.vault.Run(ctx) })
+	wg.Go(func() {
+		t := time.NewTicker(sealing)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				p.rules.Sweep()
+				if err := p.seals.Refresh(ctx); err != nil && ctx.Err() == nil {
+					log.Debug("cannot look for new data keys", "error", err)
+				}
+			}
+		}
+	})
+	wg.Wait()
+}
+
+// openQuota makes the engine that keeps limits, shared through Redis where the configuration names one.
+func openQuota(cfg *config.Config, log *slog.Logger) (*quota.Engine, *redis.Store, error) {
+	if cfg.IAM.Redis == nil {
+		e, err := quota.New(quota.Options{})
+		return e, nil, err
+	}
+	url, err := cfg.IAM.Redis.Resolve()
+	if err != nil {
+		return nil, nil, fmt.Errorf("resolve iam.redis: %w", err)
+	}
+	r, err := redis.Open(redis.Options{URL: url})
+	if err != nil {
+		return nil, nil, fmt.Errorf("open iam.redis: %w", err)
+	}
+	e, err := quota.New(quota.Options{Shared: &quota.Shared{
+		Store: r, Node: directory.NewID("node"), Nodes: cfg.IAM.Nodes,
+		Fault: func(err error) {
+			if err != nil {
+				log.Error("Redis does not answer; limits are kept locally", "error", err)
+			} else {
+				log.Info("Redis answers again; limits are shared")
+			}
+		},
+	}})
+	if err != nil {
+		return nil, nil, errors.Join(err, r.Close())
+	}
+	return e, r, nil
 }

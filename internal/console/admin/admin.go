@@ -8,7 +8,11 @@ import (
 
 	"sallyport.dev/sallyport/internal/console/api"
 	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/iam/account"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/session"
+	"sallyport.dev/sallyport/internal/iam/vault"
+	"sallyport.dev/sallyport/internal/secret/envelope"
 )
 
 // Deps is what the routes work on. All are required unless they say otherwise.
@@ -16,10 +20,19 @@ type Deps struct {
 	Docs document.Store
 	Keys *iam.Service
 	// Classes are the rotation policies of keys.
-	Classes iam.Classes
-	// Refresh has this node take what was changed at once, instead of within two seconds.
-	Refresh func()
-	Now     func() time.Time
+	Classes func() iam.Classes
+	Vault   *vault.Vault
+	Seals   *envelope.Keyring
+	// Accounts and Sessions are how people sign in; nil: they cannot here.
+	Accounts *account.Accounts
+	Sessions *session.Sessions
+	// Secure says that the console is served over TLS, which names its cookies.
+	Secure bool
+	// Tenants are the ids of all tenants, and "" for the installation.
+	Tenants func() []string
+	// Upstream says whether the configuration has an upstream of a name; nil: any.
+	Upstream func(name string) bool
+	Now      func() time.Time
 }
 
 // Routes are all routes.
@@ -27,7 +40,7 @@ func Routes(d *Deps) []api.Route {
 	var rs []api.Route
 	for _, more := range [][]api.Route{
 		d.tenants(), d.teams().routes(d), d.users().routes(d), d.groups().routes(d), d.services().routes(d), d.agents().routes(d),
-		d.keys(),
+		d.builtinRoles(), d.roles().routes(d), d.bindings().routes(d), d.policies().routes(d), d.limits().routes(d), d.keys(), d.people(), d.providers(), d.system(),
 	} {
 		rs = append(rs, more...)
 	}

@@ -33,13 +33,10 @@ type resource[T document.Entity, In any] struct {
 	gone func(ctx context.Context, c *api.Call, tx document.Tx, v T) error
 }
 
-func (d *Deps) base(r interface{ path() string }) string { return "/tenants/{tenant}/" + r.path() }
-
-func (r resource[T, In]) path() string { return r.plural }
-
 // routes are the five usual operations.
 func (r resource[T, In]) routes(d *Deps) []api.Route {
-	base, id := d.base(r), d.base(r)+"/{id}"
+	base := "/tenants/{tenant}/" + r.plural
+	id := base + "/{id}"
 	return []api.Route{
 		api.Do(api.Route{Method: "GET", Pattern: base, Operation: r.plural + ".list", Summary: "List " + r.plural, Permission: "read:" + r.name, Query: paging},
 			func(ctx context.Context, c *api.Call, _ api.None) (Page[T], error) { return list[T](ctx, c, d.Docs) }),

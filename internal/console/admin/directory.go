@@ -112,12 +112,23 @@ type UserSpec struct {
 }
 
 func (d *Deps) users() resource[directory.User, UserSpec] {
-	fill := func(c *api.Call, u *directory.User, in UserSpec) error {
+	fill := func(ctx context.Context, c *api.Call, tx document.Tx, u *directory.User, in UserSpec) error {
 		if u.Origin == directory.OriginSCIM && (u.UserName != in.UserName || u.Name != in.Name || u.Email != in.Email || u.Active != in.Active) {
 			return api.Refuse(http.StatusConflict, "provisioned", "This person is kept by your identity provider (SCIM); change them there.")
 		}
 		if u.ID == c.Actor.ID && !in.Active {
 			return api.Refuse(http.StatusConflict, "own_account", "You cannot deactivate yourself.")
+		}
+		if !slices.Equal(u.Links, in.Links) {
+			// Whoever adds an account to a person can sign in as them.
+			if err := d.holdsAll(ctx, c, tx, u.ID); err != nil {
+				return err
+			}
+		}
+		if u.Active && !in.Active {
+			if err := d.leaves(ctx, tx, u.Tenant, u.ID); err != nil {
+				return err
+			}
 		}
 		u.UserName, u.Name, u.Email, u.Active, u.BreakGlass, u.Links = in.UserName, in.Name, in.Email, in.Active, in.BreakGlass, in.Links
 		u.Updated = d.stamp()
@@ -130,19 +141,17 @@ func (d *Deps) users() resource[directory.User, UserSpec] {
 			if err := tenantExists(ctx, tx, c.Tenant); err != nil {
 				return u, err
 			}
-			return u, fill(c, &u, in)
+			return u, fill(ctx, c, tx, &u, in)
 		},
-		edit: func(_ context.Context, c *api.Call, _ document.Tx, u *directory.User, in UserSpec) error {
-			return fill(c, u, in)
-		},
-		gone: func(_ context.Context, c *api.Call, _ document.Tx, u directory.User) error {
+		edit: fill,
+		gone: func(ctx context.Context, c *api.Call, tx document.Tx, u directory.User) error {
 			switch {
 			case u.Origin == directory.OriginSCIM:
 				return api.Refuse(http.StatusConflict, "provisioned", "This person is kept by your identity provider (SCIM); delete them there.")
 			case u.ID == c.Actor.ID:
 				return api.Refuse(http.StatusConflict, "own_account", "You cannot delete yourself.")
 			}
-			return nil
+			return d.leaves(ctx, tx, u.Tenant, u.ID)
 		},
 	}
 }
@@ -157,6 +166,11 @@ func (d *Deps) groups() resource[directory.Group, GroupSpec] {
 	fill := func(ctx context.Context, c *api.Call, tx document.Tx, g *directory.Group, in GroupSpec) error {
 		if g.Origin == directory.OriginSCIM {
 			return api.Refuse(http.StatusConflict, "provisioned", "This group is kept by your identity provider (SCIM); change it there.")
+		}
+		if !sameMembers(g.Members, in.Members) {
+			if err := d.holdsAll(ctx, c, tx, g.ID); err != nil { // who is in a group has its roles
+				return err
+			}
 		}
 		g.Name, g.Members, g.Updated = in.Name, in.Members, d.stamp()
 		if err := g.Check(); err != nil {
@@ -231,7 +245,7 @@ func (d *Deps) agents() resource[directory.Agent, ProgramSpec] {
 		return program(ctx, tx, c.Tenant, directory.KindService, in)
 	}
 	return resource[directory.Agent, ProgramSpec]{
-		name: "agent", plural: "agents", doc: "an agent",
+		name: "service", plural: "agents", doc: "an agent", // the same permissions: both are programs
 		make: func(ctx context.Context, c *api.Call, tx document.Tx, in ProgramSpec) (directory.Agent, error) {
 			a := directory.Agent{ID: directory.NewID("agent"), Tenant: c.Tenant, Created: d.stamp()}
 			if err := tenantExists(ctx, tx, c.Tenant); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/internal/console/api"
@@ -69,6 +70,10 @@ type ManyKeys struct {
 	Failed map[string]string `json:"failed,omitempty"` // by id, why
 }
 
+// FeatureAdmin is what a key must name among its features, word for word, to be used for
+// administration: a key that may use every feature of the data plane administers nothing by that.
+const FeatureAdmin = "admin"
+
 func (d *Deps) keys() []api.Route {
 	const base, one = "/tenants/{tenant}/keys", "/tenants/{tenant}/keys/{id}"
 	return []api.Route{
@@ -100,12 +105,11 @@ func (d *Deps) keys() []api.Route {
 					return KeyInfo{}, keyError(err)
 				}
 				c.Changed(k.ID, ch.Before, ch.After)
-				d.Refresh()
 				return d.info(*ch.After), nil
 			}),
 		api.Do(api.Route{Method: "GET", Pattern: "/tenants/{tenant}/keys-due", Operation: "keys.due", Summary: "List keys that have to be rotated", Permission: "read:key"},
 			func(ctx context.Context, c *api.Call, _ api.None) (p Page[iam.Due], err error) {
-				due, err := d.Keys.Due(ctx, d.Classes)
+				due, err := d.Keys.Due(ctx, d.Classes())
 				for _, x := range due {
 					if x.Key.Tenant == c.Tenant {
 						p.Items = append(p.Items, x)
@@ -116,6 +120,11 @@ func (d *Deps) keys() []api.Route {
 		api.Do(api.Route{Method: "POST", Pattern: "/tenants/{tenant}/keys-rotate", Operation: "keys.rotate_many", Summary: "Rotate many keys at once, as after an incident", Permission: "rotate:key", Secret: true},
 			func(ctx context.Context, c *api.Call, in KeyFilter) (ManyKeys, error) {
 				return d.many(ctx, c, in, func(k iam.Key) (NewKey, error) {
+					if slices.Contains(k.Features, FeatureAdmin) {
+						if err := d.holdsAll(ctx, c, d.Docs, k.Principal); err != nil {
+							return NewKey{}, err
+						}
+					}
 					ch, s, err := d.Keys.Rotate(ctx, k.ID, 0)
 					if err != nil {
 						return NewKey{}, err
@@ -137,7 +146,7 @@ func (d *Deps) keys() []api.Route {
 }
 
 func (d *Deps) info(k iam.Key) KeyInfo {
-	return KeyInfo{Key: k, Status: d.Classes.Status(&k, d.Now()), Ends: d.Classes.Ends(&k)}
+	return KeyInfo{Key: k, Status: d.Classes().Status(&k, d.Now()), Ends: d.Classes().Ends(&k)}
 }
 
 // key reads what the path names, if the actor may have the permission for it or it is theirs.
@@ -148,9 +157,6 @@ func (d *Deps) key(ctx context.Context, c *api.Call, permission string) (iam.Key
 	}
 	for _, k := range keys {
 		if k.ID == c.Path("id") && k.Tenant == c.Tenant {
-			if k.Principal != "" && k.Principal == c.Actor.ID {
-				return k, nil
-			}
 			return k, c.Can(permission, api.Resource{Tenant: k.Tenant, Team: k.Team, Owner: k.Principal})
 		}
 	}
@@ -178,7 +184,7 @@ func (d *Deps) listKeys(ctx context.Context, c *api.Call, _ api.None) (p Page[Ke
 			}
 			continue
 		}
-		if k.Principal != c.Actor.ID && c.Can("read:key", api.Resource{Tenant: k.Tenant, Team: k.Team, Owner: k.Principal}) != nil {
+		if c.Can("read:key", api.Resource{Tenant: k.Tenant, Team: k.Team, Owner: k.Principal}) != nil {
 			continue
 		}
 		if len(p.Items) == n {
@@ -190,8 +196,8 @@ func (d *Deps) listKeys(ctx context.Context, c *api.Call, _ api.None) (p Page[Ke
 	return p, nil
 }
 
-// createKey makes a key for whoever the caller may make one for. Without the permission that is only
-// themselves, and within what Own says of such keys.
+// createKey makes a key for whoever the caller may make one for: a role may give that for themselves
+// only.
 func (d *Deps) createKey(ctx context.Context, c *api.Call, in KeySpec) (NewKey, error) {
 	n := iam.NewKey{
 		Tenant: c.Tenant, Name: in.Name, Owner: in.Owner, Scopes: in.Scopes, CIDRs: in.CIDRs, NotBefore: in.NotBefore, Expires: in.Expires,
@@ -201,14 +207,9 @@ func (d *Deps) createKey(ctx context.Context, c *api.Call, in KeySpec) (NewKey, 
 		},
 	}
 	if err := c.Can("write:key", api.Resource{Tenant: c.Tenant, Team: in.Team, Owner: in.Principal}); err != nil {
-		if in.Principal != c.Actor.ID || c.Actor.Kind != "user" {
-			return NewKey{}, err
-		}
-		if err := c.Can("write:own_key", api.Resource{Tenant: c.Tenant, Team: in.Team, Owner: in.Principal}); err != nil {
-			return NewKey{}, err
-		}
+		return NewKey{}, err
 	}
-	if _, ok := d.Classes[in.Class]; in.Class != "" && in.Class != iam.DefaultClass && !ok {
+	if _, ok := d.Classes()[in.Class]; in.Class != "" && in.Class != iam.DefaultClass && !ok {
 		return NewKey{}, api.Refuse(http.StatusUnprocessableEntity, "invalid", "There is no such class of keys.")
 	}
 	err := d.Docs.Write(ctx, func(tx document.Tx) error {
@@ -217,6 +218,11 @@ func (d *Deps) createKey(ctx context.Context, c *api.Call, in KeySpec) (NewKey, 
 		}
 		if in.Principal != "" {
 			if err := belong(ctx, tx, c.Tenant, []string{in.Principal}, directory.KindUser, directory.KindService, directory.KindAgent); err != nil {
+				return err
+			}
+		}
+		if slices.Contains(in.Features, FeatureAdmin) {
+			if err := d.holdsAll(ctx, c, tx, in.Principal); err != nil {
 				return err
 			}
 		}
@@ -233,12 +239,16 @@ func (d *Deps) createKey(ctx context.Context, c *api.Call, in KeySpec) (NewKey, 
 		return NewKey{}, keyError(err)
 	}
 	c.Changed(ch.After.ID, nil, ch.After)
-	d.Refresh()
 	return NewKey{Key: d.info(*ch.After), Secret: s.Reveal()}, nil
 }
 
 func (d *Deps) rotate(ctx context.Context, c *api.Call, k iam.Key, in Rotation) (NewKey, error) {
-	grace := d.Classes.Overlap(&k)
+	if slices.Contains(k.Features, FeatureAdmin) {
+		if err := d.holdsAll(ctx, c, d.Docs, k.Principal); err != nil { // the new secret goes to the actor
+			return NewKey{}, err
+		}
+	}
+	grace := d.Classes().Overlap(&k)
 	if in.Grace != nil {
 		grace = time.Duration(*in.Grace)
 	}
@@ -247,7 +257,6 @@ func (d *Deps) rotate(ctx context.Context, c *api.Call, k iam.Key, in Rotation) 
 		return NewKey{}, keyError(err)
 	}
 	c.Changed(k.ID, ch.Before, ch.After)
-	d.Refresh()
 	return NewKey{Key: d.info(*ch.After), Secret: s.Reveal()}, nil
 }
 
@@ -276,7 +285,6 @@ func (d *Deps) many(ctx context.Context, c *api.Call, in KeyFilter, act func(iam
 		out.Done, ids = append(out.Done, n), append(ids, k.ID)
 	}
 	c.Changed("many", nil, map[string]any{"done": ids, "failed": out.Failed})
-	d.Refresh()
 	return out, nil
 }
 

@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"sallyport.dev/sallyport/internal/iam/directory"
 )
 
 // Base is the path that every route begins with.
@@ -32,6 +34,7 @@ type Actor struct {
 	Tenant  string
 	Groups  []string
 	Session string // id of the session; empty without one
+	User    directory.User
 	// AMR are the ways in which they proved who they are (RFC 8176), and Fresh until when the last
 	// step-up holds.
 	AMR   []string
@@ -92,8 +95,10 @@ type Options struct {
 	Approvals Approvals
 	Routes    []Route
 	Version   string
-	Fault     func(id string, err error) // is told of what failed inside
-	Now       func() time.Time           // nil: time.Now
+	// After is called when something was changed, before the caller is told: this node takes it at once.
+	After func()
+	Fault func(id string, err error) // is told of what failed inside
+	Now   func() time.Time           // nil: time.Now
 }
 
 // Call is one request on its way.
@@ -120,6 +125,12 @@ func (c *Call) Query(name string) string { return c.r.URL.Query().Get(name) }
 
 // Header sets a header of the answer.
 func (c *Call) Header(name, value string) { c.header.Set(name, value) }
+
+// Request is the request itself, for what it says beside path and body.
+func (c *Call) Request() *http.Request { return c.r }
+
+// Cookie sets a cookie with the answer.
+func (c *Call) Cookie(k *http.Cookie) { http.SetCookie(c.w, k) }
 
 // IfMatch is the revision that the caller says the resource has; 0 when it says none.
 func (c *Call) IfMatch() (int64, error) { return revision(c.r.Header.Get("If-Match")) }
@@ -178,6 +189,9 @@ type API struct {
 func New(o Options) (*API, error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.After == nil {
+		o.After = func() {}
 	}
 	if o.Fault == nil {
 		o.Fault = func(string, error) {}

@@ -176,14 +176,14 @@ func TestWhoMayNot(t *testing.T) {
 		"what decides does not answer":    {func(d *desk) { d.access = errors.New("bindings: broken") }, "/tenants/acme/things/1", "internal", 500},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := &desk{actor: owner(), verdict: api.Verdict{Allowed: true, Reason: "binding b1"}}
+			d := &desk{actor: owner(), verdict: api.Verdict{Allowed: true, Reason: "binding zz-b1"}}
 			a := d.serve(t)
 			c.set(d)
 			w := send(a, "PUT", c.path, `{"name":"x"}`)
 			if w.Code != c.status || codeOf(t, w) != c.code || d.did != 0 {
 				t.Errorf("%d %s, done %d times", w.Code, w.Body, d.did)
 			}
-			if strings.Contains(w.Body.String(), "b1") || strings.Contains(w.Body.String(), "broken") {
+			if strings.Contains(w.Body.String(), "zz-b1") || strings.Contains(w.Body.String(), "broken") {
 				t.Errorf("the reason is told: %s", w.Body)
 			}
 			if len(d.notes) != 1 || d.notes[0]["event"] != "admin.denied" || d.notes[0]["reason"] == "" {

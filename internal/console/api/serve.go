@@ -60,6 +60,7 @@ func (c *Call) run(ctx context.Context) (out any, err error) {
 		return nil, err
 	}
 	out, err = c.route.serve(ctx, c, body)
+	c.api.o.After() // also after a failure: it may have been halfway
 	done := map[string]string{"phase": "done", "subject": c.subject}
 	if err != nil {
 		done["phase"], done["error"] = "failed", err.Error()

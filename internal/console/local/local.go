@@ -25,7 +25,7 @@ type ctxKey struct{}
 // is replaced; one that answers is an error.
 func Listen(dir string) (net.Listener, error) {
 	path := filepath.Join(dir, FileName)
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	if c, err := Dial(context.Background(), dir); err == nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("local: another gateway answers on %s", path)
 	}
@@ -40,15 +40,66 @@ func Listen(dir string) (net.Listener, error) {
 		return nil, fmt.Errorf("local: %w", err)
 	}
 	// The directory is 0700, so nobody else comes between the two steps.
-	ln, err := net.Listen("unix", path)
+	short, done, err := shorten(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	ln, err := net.Listen("unix", short)
 	if err != nil {
 		return nil, fmt.Errorf("local: %w", err)
+	}
+	if short != path {
+		ln.(*net.UnixListener).SetUnlinkOnClose(false) // the short name is gone by then
+		ln = &unlinking{ln, path}
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		_ = ln.Close()
 		return nil, fmt.Errorf("local: %w", err)
 	}
 	return ln, nil
+}
+
+// unlinking takes the socket's file away when it is closed.
+type unlinking struct {
+	net.Listener
+	path string
+}
+
+func (u *unlinking) Close() error {
+	return errors.Join(u.Listener.Close(), os.Remove(u.path))
+}
+
+// Dial connects to the socket in dir.
+func Dial(ctx context.Context, dir string) (net.Conn, error) {
+	short, done, err := shorten(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, "unix", short)
+}
+
+// longest is what every system takes as the path of a socket.
+const longest = 100
+
+// shorten gives a path to the socket that is short enough for the system: through a handle of the
+// directory where its own is too long.
+func shorten(dir string) (path string, done func(), err error) {
+	path = filepath.Join(dir, FileName)
+	if len(path) <= longest {
+		return path, func() {}, nil
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return "", nil, fmt.Errorf("local: %w", err)
+	}
+	path = fmt.Sprintf("/proc/self/fd/%d/%s", f.Fd(), FileName)
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		_ = f.Close()
+		return "", nil, fmt.Errorf("local: the path of %s is too long for a socket; use a data directory with a shorter path", FileName)
+	}
+	return path, func() { _ = f.Close() }, nil
 }
 
 // ConnContext marks connections of the socket whose other side is the gateway's own account. It is for

@@ -98,6 +98,28 @@ func TestListenRefuses(t *testing.T) {
 	}
 }
 
+func TestADirectoryWithALongPath(t *testing.T) {
+	d := filepath.Join(dir(t), strings.Repeat("long", 40))
+	if err := os.Mkdir(d, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := local.Listen(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := local.Dial(context.Background(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	if err := ln.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(filepath.Join(d, local.FileName)); err == nil {
+		t.Error("the socket is left")
+	}
+}
+
 func TestAStaleSocketIsReplaced(t *testing.T) {
 	d := dir(t)
 	ln, err := net.Listen("unix", filepath.Join(d, local.FileName))

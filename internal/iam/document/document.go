@@ -11,6 +11,8 @@ package document
 import (
 	"context"
 	"errors"
+	"strings"
+	"unicode/utf8"
 )
 
 // What a store says when it refuses. Stores may wrap them.
@@ -102,8 +104,8 @@ func Check(d *Doc) error {
 		return errors.New("document: more than 64 keys")
 	}
 	for i, k := range d.Keys {
-		if k == "" || len(k) > MaxKey {
-			return errors.New("document: a key is 1 to 512 bytes")
+		if !ValidKey(k) {
+			return errors.New("document: a key is 1 to 512 bytes of text")
 		}
 		for _, other := range d.Keys[:i] {
 			if k == other {
@@ -112,6 +114,11 @@ func Check(d *Doc) error {
 		}
 	}
 	return nil
+}
+
+// ValidKey says whether a document may have such a key: no other is ever found.
+func ValidKey(k string) bool {
+	return k != "" && len(k) <= MaxKey && utf8.ValidString(k) && strings.IndexByte(k, 0) < 0
 }
 
 func plain(s string) bool {

@@ -24,11 +24,12 @@ import (
 var migrations embed.FS
 
 const (
-	connectTimeout   = 5 * time.Second
-	statementTimeout = 10 * time.Second // of the server, for what a client no longer waits for
-	maxConns         = 8
-	idleTime         = time.Minute
-	lifetime         = 30 * time.Minute // so that a failover or a new address is followed
+	connectTimeout    = 5 * time.Second
+	statementTimeout  = 10 * time.Second // of the server, for what a client no longer waits for
+	maxConns          = 8
+	idleInTransaction = 5 * time.Second
+	idleTime          = time.Minute
+	lifetime          = 30 * time.Minute // so that a failover or a new address is followed
 )
 
 // migrationLock is the advisory lock under which schemas are changed: the bytes of "sallypor".
@@ -56,6 +57,10 @@ func Open(ctx context.Context, dsn secret.String) (*DB, error) {
 	if c.RuntimeParams["statement_timeout"] == "" {
 		c.RuntimeParams["statement_timeout"] = fmt.Sprint(statementTimeout.Milliseconds())
 	}
+	if c.RuntimeParams["idle_in_transaction_session_timeout"] == "" {
+		// A gateway that stands still within a transaction holds up all that write.
+		c.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(idleInTransaction.Milliseconds())
+	}
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "sallyport"
 	}
@@ -69,7 +74,7 @@ func Open(ctx context.Context, dsn secret.String) (*DB, error) {
 		Name:       "postgres",
 		Rebind:     func(s string) string { return strings.ReplaceAll(s, "?", "$") },
 		Lock:       `SELECT revision FROM documents_version FOR UPDATE`,
-		LockSchema: fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, migrationLock),
+		LockSchema: fmt.Sprintf(`SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(%d)`, migrationLock),
 		ForUpdate:  ` FOR UPDATE`,
 		Again:      again,
 		Clean:      func(err error) error { return clean(err, password) },
@@ -117,5 +122,14 @@ func clean(err error, password string) error {
 	if err == nil || password == "" || !strings.Contains(err.Error(), password) {
 		return err
 	}
-	return errors.New(strings.ReplaceAll(err.Error(), password, "***"))
+	return &cleaned{strings.ReplaceAll(err.Error(), password, "***"), err}
 }
+
+// cleaned shows another text than the error it wraps.
+type cleaned struct {
+	text string
+	err  error
+}
+
+func (c *cleaned) Error() string        { return c.text }
+func (c *cleaned) Is(target error) bool { return errors.Is(c.err, target) }

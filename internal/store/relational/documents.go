@@ -57,6 +57,9 @@ func (r reader) Get(ctx context.Context, kind, id string) (document.Doc, error) 
 
 // Find implements document.Reader.
 func (r reader) Find(ctx context.Context, kind, key string) (document.Doc, error) {
+	if !document.ValidKey(key) {
+		return document.Doc{}, document.ErrNotFound // some databases cannot even be asked
+	}
 	return r.one(ctx, `SELECT `+docColumns+` FROM documents d JOIN document_keys k ON k.kind = d.kind AND k.id = d.id
 		WHERE k.kind = ?1 AND k.key = ?2 AND d.deleted = 0`, kind, key)
 }
@@ -179,16 +182,23 @@ func (t *docTx) Put(ctx context.Context, d document.Doc) (int64, error) {
 	case d.Revision != had:
 		return 0, document.ErrConflict
 	}
+	// All are looked at before anything is written: whoever goes on after a refusal finds nothing changed.
+	for _, k := range d.Keys {
+		var holder string
+		err := t.tx.QueryRowContext(ctx, t.d.e.Rebind(`SELECT id FROM document_keys WHERE kind = ?1 AND key = ?2`), d.Kind, k).Scan(&holder)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return 0, t.d.wrap(err)
+		}
+		if err == nil && holder != d.ID {
+			return 0, document.ErrExists
+		}
+	}
 	if err := t.exec(ctx, `DELETE FROM document_keys WHERE kind = ?1 AND id = ?2`, d.Kind, d.ID); err != nil {
 		return 0, err
 	}
 	for _, k := range d.Keys {
-		res, err := t.tx.ExecContext(ctx, t.d.e.Rebind(`INSERT INTO document_keys (kind, key, id) VALUES (?1, ?2, ?3) ON CONFLICT (kind, key) DO NOTHING`), d.Kind, k, d.ID)
-		if err != nil {
-			return 0, t.d.wrap(err)
-		}
-		if n, err := res.RowsAffected(); err != nil || n != 1 {
-			return 0, errors.Join(document.ErrExists, t.d.wrap(err))
+		if err := t.exec(ctx, `INSERT INTO document_keys (kind, key, id) VALUES (?1, ?2, ?3)`, d.Kind, k, d.ID); err != nil {
+			return 0, err
 		}
 	}
 	keys, err := json.Marshal(append([]string{}, d.Keys...))

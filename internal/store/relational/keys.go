@@ -33,41 +33,43 @@ const (
 )
 
 // Keys implements iam.KeyReader.
-func (s *Keys) Keys(ctx context.Context) ([]iam.Key, int64, error) { return s.Changed(ctx, 0) }
+func (s *Keys) Keys(ctx context.Context) ([]iam.Key, int64, error) {
+	ks, _, v, err := s.Changed(ctx, 0)
+	return ks, v, err
+}
 
 // Changed implements iam.KeyReader. It is one statement, so that keys and version belong together
 // without a transaction.
-func (s *Keys) Changed(ctx context.Context, after int64) ([]iam.Key, int64, error) {
-	rows, err := s.d.sql.QueryContext(ctx, s.d.e.Rebind(`SELECT v.version, `+keyColumns+` FROM keys_version v LEFT JOIN keys k ON k.revision > ?1 ORDER BY k.created, k.id`), after)
+func (s *Keys) Changed(ctx context.Context, after int64) (ks []iam.Key, whole bool, version int64, err error) {
+	rows, err := s.d.sql.QueryContext(ctx, s.d.e.Rebind(`SELECT v.version, v.removed, `+keyColumns+` FROM keys_version v LEFT JOIN keys k ON k.revision > ?1 OR v.removed > ?1 ORDER BY k.created, k.id`), after)
 	if err != nil {
-		return nil, 0, s.d.wrap(err)
+		return nil, false, 0, s.d.wrap(err)
 	}
 	defer rows.Close()
-	var ks []iam.Key
-	var version int64
+	var removed int64
 	read := false
 	for rows.Next() {
 		read = true
 		var r row
-		if err := rows.Scan(append([]any{&version}, r.dest()...)...); err != nil {
-			return nil, 0, s.d.wrap(err)
+		if err := rows.Scan(append([]any{&version, &removed}, r.dest()...)...); err != nil {
+			return nil, false, 0, s.d.wrap(err)
 		}
 		if !r.id.Valid {
 			continue // the one line when there is nothing
 		}
 		k, err := r.key()
 		if err != nil {
-			return nil, 0, s.d.wrap(err)
+			return nil, false, 0, s.d.wrap(err)
 		}
 		ks = append(ks, k)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, 0, s.d.wrap(err)
+		return nil, false, 0, s.d.wrap(err)
 	}
 	if !read {
-		return nil, 0, s.d.wrap(errors.New("the version of the keys is missing"))
+		return nil, false, 0, s.d.wrap(errors.New("the version of the keys is missing"))
 	}
-	return ks, version, nil
+	return ks, after <= 0 || removed > after, version, nil
 }
 
 // Version implements iam.KeyReader.

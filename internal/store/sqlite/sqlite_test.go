@@ -157,7 +157,7 @@ func TestAnOlderReleaseOnAnUpgradedFile(t *testing.T) {
 	_, err = db.SQL().Exec(`UPDATE keys SET (`+columns+`) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?`,
 		"aaaaaaaaaaaa", "renamed", "", hash, nil, 0, "", `{"upstreams":[],"endpoints":[],"models":["*"]}`, "[]", 0, 0, 0, 0, 0, "aaaaaaaaaaaa")
 	must(t, err)
-	ks, w, err := db.Keys().Changed(ctx, v)
+	ks, _, w, err := db.Keys().Changed(ctx, v)
 	must(t, err)
 	if len(ks) != 2 || w != v+2 {
 		t.Fatalf("%d keys, version %d after %d", len(ks), w, v)
@@ -170,6 +170,27 @@ func TestAnOlderReleaseOnAnUpgradedFile(t *testing.T) {
 	}
 }
 
+// A key that is taken out by hand is seen, also when another changes at the same time.
+func TestAKeyTakenOut(t *testing.T) {
+	ctx := context.Background()
+	db := open(t, t.TempDir())
+	for _, id := range []string{"aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc"} {
+		must(t, db.Keys().Insert(ctx, iam.Key{ID: id}))
+	}
+	v, err := db.Keys().Version(ctx)
+	must(t, err)
+	_, err = db.SQL().Exec(`DELETE FROM keys WHERE id = 'aaaaaaaaaaaa'`)
+	must(t, err)
+	must(t, db.Keys().Insert(ctx, iam.Key{ID: "dddddddddddd"}))
+	ks, whole, w, err := db.Keys().Changed(ctx, v)
+	if err != nil || !whole || len(ks) != 3 || w != v+2 {
+		t.Fatalf("%d keys, whole %v, version %d after %d, %v", len(ks), whole, w, v, err)
+	}
+	if ks, whole, _, err := db.Keys().Changed(ctx, w); err != nil || whole || len(ks) != 0 {
+		t.Errorf("%d keys, whole %v, %v", len(ks), whole, err)
+	}
+}
+
 // A file of the first release has all its keys after the upgrade.
 func TestUpgradeKeepsKeys(t *testing.T) {
 	ctx := context.Background()
@@ -178,7 +199,8 @@ func TestUpgradeKeepsKeys(t *testing.T) {
 	must(t, old.Keys().Insert(ctx, iam.Key{ID: "aaaaaaaaaaaa", Name: "n", Scopes: iam.Scopes{Models: []string{"*"}}}))
 	for _, s := range []string{
 		`DROP TRIGGER keys_insert`, `DROP TRIGGER keys_update`, `DROP INDEX keys_by_revision`, `ALTER TABLE keys DROP COLUMN tenant`, `ALTER TABLE keys DROP COLUMN detail`,
-		`ALTER TABLE keys DROP COLUMN revision`, `DROP TABLE documents`, `DROP TABLE document_keys`, `DROP TABLE documents_version`, `DELETE FROM migrations WHERE number > 1`,
+		`ALTER TABLE keys DROP COLUMN revision`, `DROP TRIGGER keys_delete`, `ALTER TABLE keys_version DROP COLUMN removed`,
+		`CREATE TRIGGER keys_delete AFTER DELETE ON keys BEGIN UPDATE keys_version SET version = version + 1; END`, `DROP TABLE documents`, `DROP TABLE document_keys`, `DROP TABLE documents_version`, `DELETE FROM migrations WHERE number > 1`,
 		`CREATE TRIGGER keys_insert AFTER INSERT ON keys BEGIN UPDATE keys_version SET version = version + 1; END`,
 		`CREATE TRIGGER keys_update AFTER UPDATE OF id, name ON keys BEGIN UPDATE keys_version SET version = version + 1; END`,
 	} {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 
@@ -205,13 +206,28 @@ func docsTransactions(t *testing.T, open func() document.Store) {
 		t.Errorf("gone with what failed: %v", err)
 	}
 	// A refusal within does not spoil the rest, if f goes on.
+	rev := put(t, s, doc("user", "holder", "acme", "held"))
+	mine := put(t, s, doc("user", "mine", "acme", "m1", "m2"))
 	err = s.Write(bg, func(tx document.Tx) error {
+		d := doc("user", "mine", "acme", "m1", "m3", "held")
+		d.Revision = mine
+		if _, err := tx.Put(bg, d); !errors.Is(err, document.ErrExists) {
+			t.Errorf("a key that is held: %v", err)
+		}
 		if _, err := tx.Put(bg, doc("user", "kept", "acme")); !errors.Is(err, document.ErrExists) {
 			t.Errorf("%v", err)
 		}
 		_, err := tx.Put(bg, doc("user", "u2", "acme"))
 		return err
 	})
+	for key, want := range map[string]string{"m1": "mine", "m2": "mine", "m3": "", "held": "holder"} {
+		if d, _ := open().Find(bg, "user", key); d.ID != want {
+			t.Errorf("after the refusal %s finds %q", key, d.ID)
+		}
+	}
+	if d, _ := open().Get(bg, "user", "holder"); d.Revision != rev {
+		t.Errorf("the holder changed")
+	}
 	if _, gerr := open().Get(bg, "user", "u2"); err != nil || gerr != nil {
 		t.Errorf("%v, %v", err, gerr)
 	}
@@ -377,10 +393,17 @@ func docsBounds(t *testing.T, open func() document.Store) {
 		"a large body":      {Kind: "user", ID: "x", Body: make([]byte, document.MaxBody+1)},
 		"many keys":         {Kind: "user", ID: "x", Body: []byte("1"), Keys: many},
 		"an empty key":      {Kind: "user", ID: "x", Body: []byte("1"), Keys: []string{""}},
+		"a key with a NUL":  {Kind: "user", ID: "x", Body: []byte("1"), Keys: []string{"a\x00"}},
+		"a key of no text":  {Kind: "user", ID: "x", Body: []byte("1"), Keys: []string{"\xff"}},
 		"a key twice":       {Kind: "user", ID: "x", Body: []byte("1"), Keys: []string{"a", "a"}},
 	} {
 		if err := putErr(s, d); err == nil {
 			t.Errorf("%s: taken", name)
+		}
+	}
+	for _, key := range []string{"", "a\x00", "\xff", strings.Repeat("x", 5000)} {
+		if _, err := s.Find(bg, "user", key); !errors.Is(err, document.ErrNotFound) {
+			t.Errorf("Find %.10q: %v", key, err)
 		}
 	}
 	put(t, s, document.Doc{Kind: "user", ID: "x", Body: bytes.Repeat([]byte("1"), document.MaxBody), Keys: many[1:]})

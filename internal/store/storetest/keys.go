@@ -55,22 +55,22 @@ func Keys(t *testing.T, open func(t *testing.T) func() iam.KeyStore) {
 			insert(t, s, sample(1))
 			insert(t, s, sample(2))
 			v := version(t, s)
-			if ks, w, err := s.Changed(ctx, v); err != nil || len(ks) != 0 || w != v {
+			if ks, whole, w, err := s.Changed(ctx, v); err != nil || whole || len(ks) != 0 || w != v {
 				t.Errorf("nothing changed: %v, %d, %v", ks, w, err)
 			}
 			insert(t, s, sample(3))
 			if _, err := open().Update(ctx, sample(1).ID, func(k *iam.Key) error { k.Purpose = "another"; return nil }); err != nil {
 				t.Fatal(err)
 			}
-			ks, w, err := s.Changed(ctx, v)
-			if err != nil || len(ks) != 2 || w <= v || ks[0].ID != sample(1).ID || ks[1].ID != sample(3).ID {
+			ks, whole, w, err := s.Changed(ctx, v)
+			if err != nil || whole || len(ks) != 2 || w <= v || ks[0].ID != sample(1).ID || ks[1].ID != sample(3).ID {
 				t.Errorf("%v, %d, %v", ks, w, err)
 			}
 			if r, ok := s.(iam.UseRecorder); ok {
 				if err := r.Used(ctx, map[string]time.Time{sample(2).ID: sample(2).LastUsed.Add(time.Hour)}); err != nil {
 					t.Fatal(err)
 				}
-				if ks, _, err := s.Changed(ctx, w); err != nil || len(ks) != 0 {
+				if ks, _, _, err := s.Changed(ctx, w); err != nil || len(ks) != 0 {
 					t.Errorf("use is a change: %v, %v", ks, err)
 				}
 			}

@@ -25,9 +25,10 @@ CREATE INDEX keys_by_revision ON keys (revision);
 -- so that versions become visible in their order.
 CREATE TABLE keys_version (
     one     INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
-    version BIGINT  NOT NULL
+    version BIGINT  NOT NULL,
+    removed BIGINT  NOT NULL -- the version at which a row was last taken out, by hand
 );
-INSERT INTO keys_version VALUES (1, 1);
+INSERT INTO keys_version VALUES (1, 1, 0);
 
 CREATE FUNCTION keys_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -35,6 +36,12 @@ BEGIN
     UPDATE keys SET revision = (SELECT version FROM keys_version) WHERE id = NEW.id;
     RETURN NULL;
 END $$;
+CREATE FUNCTION keys_removed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE keys_version SET version = version + 1, removed = version + 1;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER keys_delete AFTER DELETE ON keys FOR EACH STATEMENT EXECUTE FUNCTION keys_removed();
 CREATE TRIGGER keys_insert AFTER INSERT ON keys FOR EACH ROW EXECUTE FUNCTION keys_changed();
 CREATE TRIGGER keys_update AFTER UPDATE OF
     id, name, owner, current, previous, previous_until, pepper_version, scopes, cidrs, created, not_before, expires, revoked, tenant, detail

@@ -34,8 +34,14 @@ ALTER TABLE keys ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default';
 ALTER TABLE keys ADD COLUMN detail TEXT NOT NULL DEFAULT '{}'; -- JSON
 ALTER TABLE keys ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
 UPDATE keys SET revision = (SELECT version FROM keys_version);
+-- The version at which a row was last taken out, by hand: whoever follows changes then reads all anew.
+ALTER TABLE keys_version ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX keys_by_revision ON keys (revision);
 
+DROP TRIGGER keys_delete;
+CREATE TRIGGER keys_delete AFTER DELETE ON keys BEGIN
+    UPDATE keys_version SET version = version + 1, removed = version + 1;
+END;
 DROP TRIGGER keys_insert;
 DROP TRIGGER keys_update;
 CREATE TRIGGER keys_insert AFTER INSERT ON keys BEGIN

@@ -1,0 +1,520 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"sallyport.dev/sallyport/internal/server"
+)
+
+// administration is a client of the administrative interface for one command.
+type administration struct {
+	c    *http.Client
+	done func()
+}
+
+// administer reaches the gateway of the configuration at path: the one that runs, or the same interface
+// within this process.
+func administer(ctx context.Context, path string) (*administration, error) {
+	cfg, err := loadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	c, done, err := server.Admin(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	return &administration{c, done}, nil
+}
+
+// do sends one request. in may be nil; out gets the answer, or nothing when it is nil.
+func (a *administration) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader = http.NoBody
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://local/admin/v1"+path, body)
+	if err != nil {
+		return err
+	}
+	if in == nil && method == http.MethodPost {
+		r.ContentLength = 0
+	}
+	if method != http.MethodGet {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	res, err := a.c.Do(r)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode >= 300 || res.Header.Get("Content-Type") == "application/problem+json" {
+		var p struct {
+			Detail, Code, Instance string
+			Errors, Failures       json.RawMessage
+		}
+		if json.Unmarshal(b, &p) != nil || p.Detail == "" {
+			return fmt.Errorf("the gateway answered %d", res.StatusCode)
+		}
+		more := ""
+		if len(p.Errors)+len(p.Failures) > 0 {
+			more = "\n" + string(p.Errors) + string(p.Failures)
+		}
+		return fmt.Errorf("%s (%s, event %s)%s", p.Detail, p.Code, p.Instance, more)
+	}
+	if out == nil || len(b) == 0 {
+		return nil
+	}
+	return json.Unmarshal(b, out)
+}
+
+// thing is one kind of resource that commands list, make, change and delete.
+type thing struct {
+	name, plural, short string
+	columns             []string // of a list
+	fields              []field
+	fixed               bool // it cannot be changed, only made and deleted
+}
+
+// field is a flag that becomes a member of what is sent.
+type field struct {
+	flag, member, doc string
+	kind              string // text, list, bool, yes (a bool that is true by default), subjects
+	required          bool
+}
+
+var things = []thing{
+	{"team", "teams", "Manage teams", []string{"id", "name", "members"}, []field{
+		{"name", "name", "name of the team", "text", true}, {"member", "members", "id of a person, service or agent in it", "list", false}}, false},
+	{"user", "users", "Manage people", []string{"id", "user_name", "name", "active", "origin"}, []field{
+		{"user-name", "user_name", "name to sign in with", "text", true}, {"name", "name", "full name", "text", false}, {"email", "email", "address", "text", false},
+		{"active", "active", "may sign in", "yes", false}, {"break-glass", "break_glass", "an account for emergencies: every use is an alarm", "bool", false}}, false},
+	{"group", "groups", "Manage groups of people", []string{"id", "name", "origin", "members"}, []field{
+		{"name", "name", "name of the group", "text", true}, {"member", "members", "id of a person in it", "list", false}}, false},
+	{"service", "services", "Manage services", []string{"id", "name", "team", "owner", "disabled"}, []field{
+		{"name", "name", "name of the service", "text", true}, {"team", "team", "id of its team", "text", false}, {"owner", "owner", "who answers for it", "text", false},
+		{"subject", "subjects", "ISSUER SUBJECT of its tokens, or spiffe SPIFFE-ID", "subjects", false}, {"disabled", "disabled", "refuse it", "bool", false}}, false},
+	{"agent", "agents", "Manage agents", []string{"id", "name", "team", "for", "disabled"}, []field{
+		{"name", "name", "name of the agent", "text", true}, {"team", "team", "id of its team", "text", false}, {"owner", "owner", "who answers for it", "text", false},
+		{"for", "for", "id of a person that it may act for, or *", "list", false},
+		{"subject", "subjects", "ISSUER SUBJECT of its tokens, or spiffe SPIFFE-ID", "subjects", false}, {"disabled", "disabled", "refuse it", "bool", false}}, false},
+	{"role", "roles", "Manage custom roles", []string{"id", "name", "permissions", "own"}, []field{
+		{"name", "name", "name of the role", "text", true}, {"permission", "permissions", "permission in it, such as read:key", "list", false},
+		{"own", "own", "permission for what is their own", "list", false}}, false},
+	{"limit", "limits", "Manage limits of tenants, teams and principals", []string{"id", "of", "subject", "model", "unit", "amount", "window"}, []field{
+		{"of", "of", "whose: tenant, team, principal, each_key", "text", true}, {"subject", "subject", "id of the team or principal", "text", false},
+		{"model", "model", "pattern of models that count (default: all)", "text", false}, {"unit", "unit", "requests, tokens, cost (millionths), bytes, concurrency", "text", true},
+		{"amount", "amount", "how much", "number", true}, {"window", "window", "in how long, such as 1m, 1h, 24h (not for concurrency)", "text", false}}, false},
+	{"binding", "bindings", "Manage who has which role", []string{"id", "subject_kind", "subject", "role", "team", "deny"}, []field{
+		{"kind", "subject_kind", "user, group or service", "text", true}, {"subject", "subject", "id of the person, group, service or agent", "text", true},
+		{"role", "role", "role that it has", "text", true}, {"team", "team", "id of the team that it holds in (default: the whole tenant)", "text", false},
+		{"deny", "deny", "take the role's permissions away instead", "bool", false}, {"all-tenants", "all_tenants", "in all tenants (of the tenant system only)", "bool", false}}, true},
+}
+
+// adminCommands are the commands over the administrative interface.
+func adminCommands() []*cobra.Command {
+	cs := []*cobra.Command{initCommand(), tenantCommand(), providerCommand(), masterKeyCommand()}
+	for _, t := range things {
+		cs = append(cs, t.command())
+	}
+	return cs
+}
+
+// over adds the flags that all these commands have, and runs f with a client.
+func over(c *cobra.Command, f func(ctx context.Context, a *administration, args []string, asJSON bool) error) *cobra.Command {
+	path := configFlag(c)
+	asJSON := c.Flags().Bool("json", false, "print JSON")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		a, err := administer(cmd.Context(), *path)
+		if err != nil {
+			return err
+		}
+		defer a.done()
+		return f(cmd.Context(), a, args, *asJSON)
+	}
+	return c
+}
+
+func (t thing) command() *cobra.Command {
+	c := &cobra.Command{Use: t.name, Short: t.short}
+	c.AddCommand(t.list(), t.get(), t.write("create"), t.remove())
+	if t.name == "user" {
+		c.AddCommand(userInviteCommand())
+	}
+	if !t.fixed {
+		c.AddCommand(t.write("update ID"))
+	}
+	return c
+}
+
+func tenantFlag(c *cobra.Command) *string {
+	return c.Flags().String("tenant", "default", "tenant to work in")
+}
+
+func (t thing) path(tenant string, id ...string) string {
+	p := "/tenants/" + url.PathEscape(tenant) + "/" + t.plural
+	for _, i := range id {
+		p += "/" + url.PathEscape(i)
+	}
+	return p
+}
+
+func (t thing) list() *cobra.Command {
+	c := &cobra.Command{Use: "list", Short: "List " + t.plural, Args: cobra.NoArgs}
+	tenant := tenantFlag(c)
+	return over(c, func(ctx context.Context, a *administration, _ []string, asJSON bool) error {
+		items, err := a.all(ctx, t.path(*tenant))
+		if err != nil {
+			return fmt.Errorf("list %s: %w", t.plural, err)
+		}
+		return printThings(os.Stdout, items, t.columns, asJSON)
+	})
+}
+
+// all reads a list to its end.
+func (a *administration) all(ctx context.Context, path string) (items []map[string]any, err error) {
+	for after := ""; ; {
+		var page struct {
+			Items []map[string]any
+			Next  string
+		}
+		at := path
+		if after != "" {
+			at += "?after=" + url.QueryEscape(after)
+		}
+		if err := a.do(ctx, http.MethodGet, at, nil, &page); err != nil {
+			return nil, err
+		}
+		items = append(items, page.Items...)
+		if after = page.Next; after == "" {
+			return items, nil
+		}
+	}
+}
+
+func (t thing) get() *cobra.Command {
+	c := &cobra.Command{Use: "get ID", Short: "Show one", Args: cobra.ExactArgs(1)}
+	tenant := tenantFlag(c)
+	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
+		var item map[string]any
+		if err := a.do(ctx, http.MethodGet, t.path(*tenant, args[0]), nil, &item); err != nil {
+			return fmt.Errorf("get %s: %w", t.name, err)
+		}
+		return printThing(os.Stdout, item, t.columns, asJSON)
+	})
+}
+
+// write is create, or update: which changes only what is named.
+func (t thing) write(use string) *cobra.Command {
+	update := strings.HasPrefix(use, "update")
+	c := &cobra.Command{Use: use, Short: "Make one", Args: cobra.NoArgs}
+	if update {
+		c.Short, c.Args = "Change one; what is not named stays", cobra.ExactArgs(1)
+	}
+	tenant := tenantFlag(c)
+	for _, f := range t.fields {
+		switch f.kind {
+		case "text":
+			c.Flags().String(f.flag, "", f.doc)
+		case "list", "subjects":
+			c.Flags().StringArray(f.flag, nil, f.doc+" (may be repeated)")
+		case "number":
+			c.Flags().Int64(f.flag, 0, f.doc)
+		case "bool", "yes":
+			c.Flags().Bool(f.flag, f.kind == "yes", f.doc)
+		}
+		if f.required && !update {
+			_ = c.MarkFlagRequired(f.flag)
+		}
+	}
+	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
+		body, method, path := map[string]any{}, http.MethodPost, t.path(*tenant)
+		if update {
+			method, path = http.MethodPut, t.path(*tenant, args[0])
+			var old map[string]any
+			if err := a.do(ctx, http.MethodGet, path, nil, &old); err != nil {
+				return fmt.Errorf("update %s: %w", t.name, err)
+			}
+			for _, f := range t.fields {
+				if v, ok := old[f.member]; ok {
+					body[f.member] = v
+				}
+			}
+			if t.name == "user" && old["links"] != nil {
+				body["links"] = old["links"]
+			}
+		}
+		if err := t.fill(c, body, update); err != nil {
+			return err
+		}
+		var item map[string]any
+		if err := a.do(ctx, method, path, body, &item); err != nil {
+			return fmt.Errorf("%s %s: %w", strings.Fields(use)[0], t.name, err)
+		}
+		return printThing(os.Stdout, item, t.columns, asJSON)
+	})
+}
+
+func (t thing) fill(c *cobra.Command, body map[string]any, update bool) error {
+	for _, f := range t.fields {
+		if !c.Flags().Changed(f.flag) && (update || f.kind != "yes" && f.kind != "text") {
+			continue
+		}
+		switch f.kind {
+		case "text":
+			if v, _ := c.Flags().GetString(f.flag); v != "" || update || f.required {
+				body[f.member] = v
+			}
+		case "number":
+			body[f.member], _ = c.Flags().GetInt64(f.flag)
+		case "bool", "yes":
+			body[f.member], _ = c.Flags().GetBool(f.flag)
+		case "list":
+			body[f.member], _ = c.Flags().GetStringArray(f.flag)
+		case "subjects":
+			list, _ := c.Flags().GetStringArray(f.flag)
+			subjects := []map[string]string{}
+			for _, s := range list {
+				issuer, subject, ok := strings.Cut(s, " ")
+				if !ok {
+					return fmt.Errorf("read --%s %q: want the issuer and the subject with a space between", f.flag, s)
+				}
+				subjects = append(subjects, map[string]string{"issuer": issuer, "subject": subject})
+			}
+			body[f.member] = subjects
+		}
+	}
+	return nil
+}
+
+func (t thing) remove() *cobra.Command {
+	c := &cobra.Command{Use: "delete ID", Short: "Delete one; its id is never used again", Args: cobra.ExactArgs(1)}
+	tenant := tenantFlag(c)
+	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
+		if err := a.do(ctx, http.MethodDelete, t.path(*tenant, args[0]), nil, nil); err != nil {
+			return fmt.Errorf("delete %s: %w", t.name, err)
+		}
+		if asJSON {
+			return printJSON(os.Stdout, map[string]string{"deleted": args[0]})
+		}
+		fmt.Println("deleted", plain(args[0]))
+		return nil
+	})
+}
+
+// printThings prints a table of what others may have named: nothing in it can steer a terminal.
+func printThings(w io.Writer, items []map[string]any, columns []string, asJSON bool) error {
+	if asJSON {
+		if items == nil {
+			items = []map[string]any{}
+		}
+		return printJSON(w, items)
+	}
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, strings.ToUpper(strings.Join(columns, "\t")))
+	for _, item := range items {
+		cells := make([]string, len(columns))
+		for i, c := range columns {
+			cells[i] = cell(item[c])
+		}
+		fmt.Fprintln(tw, strings.Join(cells, "\t"))
+	}
+	return tw.Flush()
+}
+
+// printThing prints one.
+func printThing(w io.Writer, item map[string]any, columns []string, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, item)
+	}
+	return printThings(w, []map[string]any{item}, columns, false)
+}
+
+func cell(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "-"
+	case []any:
+		var parts []string
+		for _, x := range v {
+			parts = append(parts, cell(x))
+		}
+		return strings.Join(parts, ",")
+	case string:
+		if v == "" {
+			return "-"
+		}
+		return plain(v)
+	}
+	return plain(fmt.Sprint(v))
+}
+
+func tenantCommand() *cobra.Command {
+	c := &cobra.Command{Use: "tenant", Short: "Manage tenants"}
+	columns := []string{"id", "name", "disabled"}
+	c.AddCommand(over(&cobra.Command{Use: "list", Short: "List tenants", Args: cobra.NoArgs}, func(ctx context.Context, a *administration, _ []string, asJSON bool) error {
+		items, err := a.all(ctx, "/tenants")
+		if err != nil {
+			return fmt.Errorf("list tenants: %w", err)
+		}
+		return printThings(os.Stdout, items, columns, asJSON)
+	}))
+	create := &cobra.Command{Use: "create ID", Short: "Make a tenant", Args: cobra.ExactArgs(1)}
+	name := create.Flags().String("name", "", "name for people (default: the id)")
+	c.AddCommand(over(create, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
+		if *name == "" {
+			*name = args[0]
+		}
+		var item map[string]any
+		if err := a.do(ctx, http.MethodPost, "/tenants", map[string]string{"id": args[0], "name": *name}, &item); err != nil {
+			return fmt.Errorf("create tenant: %w", err)
+		}
+		return printThing(os.Stdout, item, columns, asJSON)
+	}))
+	for _, able := range []string{"disable", "enable"} {
+		c.AddCommand(over(&cobra.Command{Use: able + " ID", Short: strings.ToUpper(able[:1]) + able[1:] + " a tenant, with all its keys", Args: cobra.ExactArgs(1)},
+			func(ctx context.Context, a *administration, args []string, asJSON bool) error {
+				path := "/tenants/" + url.PathEscape(args[0])
+				var item map[string]any
+				err := a.do(ctx, http.MethodGet, path, nil, &item)
+				if err == nil {
+					err = a.do(ctx, http.MethodPut, path, map[string]any{"name": item["name"], "disabled": able == "disable"}, &item)
+				}
+				if err != nil {
+					return fmt.Errorf("%s tenant: %w", able, err)
+				}
+				return printThing(os.Stdout, item, columns, asJSON)
+			}))
+	}
+	return c
+}
+
+func masterKeyCommand() *cobra.Command {
+	c := &cobra.Command{Use: "master-key", Short: "See and renew what seals the secrets at rest"}
+	for use, what := range map[string][3]string{
+		"show": {http.MethodGet, "/system/master-key", "Say which master keys are in use"}, "rewrap": {http.MethodPost, "/system/master-key/rewrap", "Wrap every data key by the current master key"},
+		"rotate-data-keys": {http.MethodPost, "/system/data-keys/rotate", "Make new data keys and seal every value anew"},
+	} {
+		c.AddCommand(over(&cobra.Command{Use: use, Short: what[2], Args: cobra.NoArgs}, func(ctx context.Context, a *administration, _ []string, asJSON bool) error {
+			var item map[string]any
+			if err := a.do(ctx, what[0], what[1], nil, &item); err != nil {
+				return fmt.Errorf("%s master key: %w", use, err)
+			}
+			return printThing(os.Stdout, item, []string{"keys", "changed", "values", "in_use"}, asJSON)
+		}))
+	}
+	return c
+}
+
+var errNoValue = errors.New("give the value on standard input, or name a file with --value-file; an argument would be seen by others")
+
+// readValue takes a secret from where no other process sees it.
+func readValue(file string) (string, error) {
+	var b []byte
+	var err error
+	if file != "" {
+		b, err = os.ReadFile(file)
+	} else {
+		if st, serr := os.Stdin.Stat(); serr == nil && st.Mode()&os.ModeCharDevice != 0 {
+			return "", errNoValue
+		}
+		b, err = io.ReadAll(io.LimitReader(os.Stdin, 64<<10))
+	}
+	if err != nil {
+		return "", fmt.Errorf("read value: %w", err)
+	}
+	v := strings.TrimRight(string(b), "\r\n")
+	if v == "" {
+		return "", errNoValue
+	}
+	return v, nil
+}
+
+func providerCommand() *cobra.Command {
+	c := &cobra.Command{Use: "provider", Short: "Manage the providers' credentials, sealed at rest",
+		Long: "Manages the credentials that the gateway sends to providers. Without --tenant they serve every tenant that has none of its own."}
+	columns := []string{"id", "upstream", "name", "active"}
+	base := func(tenant string) string {
+		if tenant == "" {
+			return "/providers"
+		}
+		return "/tenants/" + url.PathEscape(tenant) + "/providers"
+	}
+	flag := func(c *cobra.Command) *string { return c.Flags().String("tenant", "", "tenant (default: all)") }
+
+	list := &cobra.Command{Use: "list", Short: "List credentials, never their values", Args: cobra.NoArgs}
+	lt := flag(list)
+	c.AddCommand(over(list, func(ctx context.Context, a *administration, _ []string, asJSON bool) error {
+		items, err := a.all(ctx, base(*lt))
+		if err != nil {
+			return fmt.Errorf("list providers: %w", err)
+		}
+		return printThings(os.Stdout, items, columns, asJSON)
+	}))
+
+	create := &cobra.Command{Use: "create UPSTREAM", Short: "Keep a credential; its value comes from standard input", Args: cobra.ExactArgs(1)}
+	ct, name, cf := flag(create), create.Flags().String("name", "", "name for people (default: the upstream)"), create.Flags().String("value-file", "", "file that holds the value")
+	c.AddCommand(over(create, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
+		v, err := readValue(*cf)
+		if err != nil {
+			return err
+		}
+		if *name == "" {
+			*name = args[0]
+		}
+		var item map[string]any
+		if err := a.do(ctx, http.MethodPost, base(*ct), map[string]string{"upstream": args[0], "name": *name, "value": v}, &item); err != nil {
+			return fmt.Errorf("create provider: %w", err)
+		}
+		return printThing(os.Stdout, item, columns, asJSON)
+	}))
+
+	rotate := &cobra.Command{Use: "rotate ID", Short: "Replace the value, at once and without a restart", Args: cobra.ExactArgs(1)}
+	rt, rf := flag(rotate), rotate.Flags().String("value-file", "", "file that holds the value")
+	c.AddCommand(over(rotate, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
+		v, err := readValue(*rf)
+		if err != nil {
+			return err
+		}
+		var item map[string]any
+		if err := a.do(ctx, http.MethodPost, base(*rt)+"/"+url.PathEscape(args[0])+"/versions", map[string]any{"value": v, "activate": true}, &item); err != nil {
+			return fmt.Errorf("rotate provider: %w", err)
+		}
+		return printThing(os.Stdout, item, columns, asJSON)
+	}))
+
+	remove := &cobra.Command{Use: "delete ID", Short: "Delete a credential with all its values", Args: cobra.ExactArgs(1)}
+	dt := flag(remove)
+	c.AddCommand(over(remove, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
+		if err := a.do(ctx, http.MethodDelete, base(*dt)+"/"+url.PathEscape(args[0]), nil, nil); err != nil {
+			return fmt.Errorf("delete provider: %w", err)
+		}
+		if asJSON {
+			return printJSON(os.Stdout, map[string]string{"deleted": args[0]})
+		}
+		fmt.Println("deleted", plain(args[0]))
+		return nil
+	}))
+	return c
+}

@@ -1,0 +1,135 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+
+	cedar "github.com/cedar-policy/cedar-go"
+)
+
+// Kind is what sort of caller a principal is.
+type Kind string
+
+const (
+	KindUser    Kind = "user"
+	KindService Kind = "service"
+	KindAgent   Kind = "agent"
+	KindKey     Kind = "key"
+)
+
+// Who describes a caller. Owner belongs to a key, OnBehalfOf to an agent; both must be of the same
+// tenant, and their teams, roles and groups are their own: a key inherits its owner's.
+type Who struct {
+	Kind       Kind
+	ID, Name   string
+	Tenant     string
+	Teams      []string
+	Roles      []string
+	Groups     []string
+	Class      string // of a key
+	Purpose    string // of a key
+	Owner      *Who   // of a key: a user, a service or an agent
+	OnBehalfOf *Who   // of an agent: a user
+}
+
+// Principal is a caller as policies see it, made once and used for every call. It never changes and
+// is safe for concurrent use.
+type Principal struct {
+	tenant string
+	uid    cedar.EntityUID
+	entity cedar.Entity
+	// in is the caller itself and everything it is in, at whatever remove.
+	in []cedar.EntityUID
+	// person is the one whom it acts for: what it may do, the person must be allowed too.
+	person *Principal
+}
+
+// Tenant is the tenant whose policies apply.
+func (p *Principal) Tenant() string { return p.tenant }
+
+// String names it as policies do: Key::"k1".
+func (p *Principal) String() string { return p.uid.String() }
+
+// NewPrincipal makes a Principal.
+func NewPrincipal(w Who) (*Principal, error) {
+	if w.Tenant == "" || w.Tenant == Platform {
+		return nil, fmt.Errorf("policy: make principal: %q is no tenant of callers", w.Tenant)
+	}
+	if w.ID == "" {
+		return nil, fmt.Errorf("policy: make principal: no id")
+	}
+	for _, other := range []*Who{w.Owner, w.OnBehalfOf} {
+		if other != nil && other.Tenant != w.Tenant {
+			return nil, fmt.Errorf("policy: make principal %s: it would join two tenants", w.ID)
+		}
+	}
+	p := &Principal{tenant: w.Tenant}
+	attributes := cedar.RecordMap{"name": cedar.String(w.Name)}
+	var above *Principal
+	var err error
+	switch w.Kind {
+	case KindUser:
+		p.uid.Type = typeUser
+	case KindService:
+		p.uid.Type = typeService
+	case KindAgent:
+		p.uid.Type = typeAgent
+		if w.OnBehalfOf != nil {
+			if w.OnBehalfOf.Kind != KindUser {
+				return nil, fmt.Errorf("policy: make principal %s: it can act for a user only", w.ID)
+			}
+			if p.person, err = NewPrincipal(*w.OnBehalfOf); err != nil {
+				return nil, err
+			}
+			attributes["on_behalf_of"] = p.person.uid
+		}
+	case KindKey:
+		p.uid.Type = typeKey
+		attributes["class"], attributes["purpose"] = cedar.String(w.Class), cedar.String(w.Purpose)
+		if w.Owner != nil {
+			if w.Owner.Kind == KindKey {
+				return nil, fmt.Errorf("policy: make principal %s: a key cannot own a key", w.ID)
+			}
+			if above, err = NewPrincipal(*w.Owner); err != nil {
+				return nil, err
+			}
+			p.person = above.person
+		}
+	default:
+		return nil, fmt.Errorf("policy: make principal %s: unknown kind %q", w.ID, w.Kind)
+	}
+	if w.Owner != nil && w.Kind != KindKey || w.OnBehalfOf != nil && w.Kind != KindAgent {
+		return nil, fmt.Errorf("policy: make principal %s: only a key has an owner, only an agent acts for somebody", w.ID)
+	}
+	p.uid.ID = cedar.String(w.ID)
+	parents := []cedar.EntityUID{cedar.NewEntityUID(typeTenant, cedar.String(w.Tenant))}
+	for typ, ids := range map[cedar.EntityType][]string{typeTeam: w.Teams, typeRole: w.Roles, typeGroup: w.Groups} {
+		for _, id := range ids {
+			parents = append(parents, cedar.NewEntityUID(typ, cedar.String(id)))
+		}
+	}
+	if above != nil {
+		parents = append(parents, above.in...)
+	}
+	slices.SortFunc(parents, compareUID)
+	parents = slices.Compact(parents)
+	p.in = append([]cedar.EntityUID{p.uid}, parents...)
+	p.entity = cedar.Entity{UID: p.uid, Parents: cedar.NewEntityUIDSet(parents...), Attributes: cedar.NewRecord(attributes)}
+	return p, nil
+}
+
+func compareUID(a, b cedar.EntityUID) int {
+	if a.Type != b.Type {
+		if a.Type < b.Type {
+			return -1
+		}
+		return 1
+	}
+	switch {
+	case a.ID < b.ID:
+		return -1
+	case a.ID > b.ID:
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,86 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sallyport.dev/sallyport/internal/iam/document"
+)
+
+// List returns a person's living sessions, by id.
+func (m *Sessions) List(ctx context.Context, tenant, user string) ([]Session, error) {
+	all, err := document.List[Session](ctx, m.o.Store, &tenant)
+	if err != nil {
+		return nil, fmt.Errorf("session: list: %w", err)
+	}
+	var out []Session
+	now := m.o.Now()
+	for _, s := range all {
+		if s.User == user && !m.ended(&s, now) {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+// Revoke ends one session of a person. ErrNone: they have no such session, whoever else may have.
+func (m *Sessions) Revoke(ctx context.Context, tenant, user, id string) error {
+	err := m.o.Store.Write(ctx, func(tx document.Tx) error {
+		s, _, err := document.Get[Session](ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if s.Tenant != tenant || s.User != user {
+			return ErrNone
+		}
+		return tx.Delete(ctx, Kind, id)
+	})
+	if err != nil {
+		return none("revoke", err)
+	}
+	return nil
+}
+
+// RevokeAll ends all sessions of a person, but for the one with the id except ("": none), and says how many.
+func (m *Sessions) RevokeAll(ctx context.Context, tenant, user, except string) (n int, err error) {
+	return m.drop(ctx, "revoke all", &tenant, func(s *Session) bool { return s.User == user && s.ID != except })
+}
+
+// Sweep takes away what has ended, and says how many. Call it every few minutes.
+func (m *Sessions) Sweep(ctx context.Context) (int, error) {
+	return m.drop(ctx, "sweep", nil, func(s *Session) bool { return m.ended(s, m.o.Now()) })
+}
+
+func (m *Sessions) drop(ctx context.Context, verb string, tenant *string, which func(*Session) bool) (n int, err error) {
+	err = m.o.Store.Write(ctx, func(tx document.Tx) error {
+		n = 0
+		all, err := document.List[Session](ctx, tx, tenant)
+		if err != nil {
+			return err
+		}
+		for i := range all {
+			if !which(&all[i]) {
+				continue
+			}
+			if err := tx.Delete(ctx, Kind, all[i].ID); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("session: %s: %w", verb, err)
+	}
+	return n, nil
+}
+
+// Ends is when the session ends if it is not used again.
+func (m *Sessions) Ends(s *Session) time.Time {
+	idle, end := s.Seen.Add(m.o.Idle), s.Created.Add(m.o.Absolute)
+	if idle.Before(end) {
+		return idle
+	}
+	return end
+}

@@ -1,0 +1,212 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/console/admin"
+	"sallyport.dev/sallyport/internal/console/api"
+	"sallyport.dev/sallyport/internal/console/local"
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/iam/directory"
+	"sallyport.dev/sallyport/internal/iam/session"
+	"sallyport.dev/sallyport/internal/secret"
+)
+
+// desk is the administrative interface and what it works on.
+type desk struct {
+	state  *state
+	store  *store
+	people *people
+	note   api.Recorder
+	log    *slog.Logger
+	cfg    func() *config.Config
+	who    func() *iam.IAM // of keys; nil: none can be used
+	signin *signin
+}
+
+// handler builds the interface.
+func (k *desk) handler() (*api.API, error) {
+	pepper, err := k.state.pepperFor(k.cfg())
+	if err != nil {
+		return nil, err
+	}
+	keys, err := iam.NewService(k.store.keys, pepper, nil)
+	if err != nil {
+		return nil, err
+	}
+	if k.signin, err = newSignin(k.store, k.people, k.note, k.log); err != nil {
+		return nil, err
+	}
+	d := &admin.Deps{
+		Docs: k.store.docs, Keys: keys, Classes: func() iam.Classes { return keyClasses(k.cfg()) }, Vault: k.people.vault, Seals: k.people.seals, Now: time.Now,
+		Tenants: func() []string {
+			ids := []string{""}
+			for id := range k.people.roster.Tenants() {
+				ids = append(ids, id)
+			}
+			slices.Sort(ids)
+			return ids
+		},
+		Accounts: k.signin.accounts, Sessions: k.signin.sessions, Secure: k.cfg().Console.TLS != nil,
+		Upstream: func(name string) bool {
+			return slices.ContainsFunc(k.cfg().Proxy.Upstreams, func(u config.Upstream) bool { return u.Name == name })
+		},
+	}
+	return api.New(api.Options{
+		Identify: k.identify, Access: &admin.Access{Access: k.people.access, Deps: d}, Record: k.note,
+		Routes: admin.Routes(d), Version: Version(), After: k.refresh,
+		Fault: func(id string, err error) { k.log.Error("an administrative request failed", "event", id, "error", err) },
+	})
+}
+
+// refresh takes what was just changed at once. Other nodes take it within two seconds.
+func (k *desk) refresh() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = k.people.mirror.Refresh(ctx)
+	if k.who == nil {
+		return
+	}
+	if m := k.who(); m != nil {
+		_ = m.Refresh(ctx)
+	}
+}
+
+// identify finds out who sends an administrative request.
+func (k *desk) identify(r *http.Request) (*api.Actor, error) {
+	if local.Is(r) {
+		return &api.Actor{Kind: admin.KindLocal, ID: admin.KindLocal, AMR: []string{"local"}}, nil
+	}
+	if r.Header.Get("Authorization") != "" {
+		return k.byKey(r)
+	}
+	if tok, ok := session.Token(r, k.cfg().Console.TLS != nil); ok {
+		return k.bySession(r, tok)
+	}
+	return nil, api.ErrNobody
+}
+
+// bySession finds the person whose browser sends the request.
+func (k *desk) bySession(r *http.Request, tok secret.String) (*api.Actor, error) {
+	s, u, err := k.signin.accounts.Session(r.Context(), tok)
+	if errors.Is(err, session.ErrNone) {
+		return nil, fmt.Errorf("%w: no such session", api.ErrNobody)
+	}
+	if err != nil {
+		return nil, err
+	}
+	st, err := k.people.roster.Check(u.Tenant, u.ID, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if st.Bad != "" {
+		return nil, fmt.Errorf("%w: %s", api.ErrNobody, st.Bad)
+	}
+	a := &api.Actor{Kind: "user", ID: u.ID, Name: u.UserName, Tenant: u.Tenant, Groups: st.Groups, Session: s.ID, User: u, AMR: s.AMR}
+	if len(s.AMR) > 1 { // one proof alone makes nothing fresh
+		a.Fresh = s.Fresh
+	}
+	if ap, err := net.ResolveTCPAddr("tcp", r.RemoteAddr); err == nil {
+		a.IP = ap.AddrPort().Addr().Unmap()
+	}
+	return a, nil
+}
+
+// byKey authenticates a service or an agent by its key, as the data plane does.
+func (k *desk) byKey(r *http.Request) (*api.Actor, error) {
+	if k.who == nil || k.who() == nil {
+		return nil, fmt.Errorf("%w: keys are not in use here", api.ErrNobody)
+	}
+	x := &gate.Exchange{Header: http.Header{"Authorization": r.Header["Authorization"]}, Record: &gate.Record{}}
+	if ap, err := net.ResolveTCPAddr("tcp", r.RemoteAddr); err == nil {
+		x.ClientAddr = ap.AddrPort().Addr().Unmap()
+	}
+	d, err := k.who().Authenticate().Admit(r.Context(), x)
+	if err != nil {
+		return nil, err
+	}
+	if d.Denied() {
+		return nil, fmt.Errorf("%w: %s", api.ErrNobody, d.Reason)
+	}
+	key, ok := x.Principal.Grant.(*iam.Key)
+	if !ok || !slices.Contains(key.Features, admin.FeatureAdmin) {
+		return nil, fmt.Errorf("%w: the key is not for administration", api.ErrNobody)
+	}
+	st, err := k.people.roster.Check(key.Tenant, key.Principal, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if st.Bad != "" || (st.Kind != directory.KindService && st.Kind != directory.KindAgent) {
+		return nil, fmt.Errorf("%w: the key belongs to no service", api.ErrNobody)
+	}
+	return &api.Actor{Kind: "service", ID: st.ID, Name: key.Name, Tenant: key.Tenant, AMR: []string{"key"}, IP: x.ClientAddr}, nil
+}
+
+// administer opens the socket of the data directory, and the console's listener where there is one.
+func (s *Server) administer(cfg *config.Config) error {
+	k := &desk{
+		state: s.state, store: s.store, people: s.people, note: s.audit, log: s.log,
+		cfg: func() *config.Config { s.mu.Lock(); defer s.mu.Unlock(); return s.cfg },
+		who: func() *iam.IAM {
+			if g := s.graph.Load(); g.who.Keyed() {
+				return g.who
+			}
+			return nil
+		},
+	}
+	h, err := k.handler()
+	if err != nil {
+		return fmt.Errorf("build administration: %w", err)
+	}
+	ln, err := local.Listen(cfg.DataDir)
+	if err != nil {
+		return fmt.Errorf("open administration: %w", err)
+	}
+	s.admin = append(s.admin, s.serveAdmin(ln, h, local.ConnContext))
+	if cfg.Console.Address == "" {
+		return nil
+	}
+	if ln, err = net.Listen("tcp", cfg.Console.Address); err != nil {
+		return fmt.Errorf("open console: %w", err)
+	}
+	s.console = ln.Addr()
+	if t := cfg.Console.TLS; t != nil {
+		cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			_ = ln.Close()
+			return fmt.Errorf("load console.tls: %w", err)
+		}
+		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+	}
+	// What a page of another site sends with the browser's own cookies is refused (ASVS 5.0 3.5.1).
+	s.admin = append(s.admin, s.serveAdmin(ln, http.NewCrossOriginProtection().Handler(h), nil))
+	return nil
+}
+
+func (s *Server) serveAdmin(ln net.Listener, h http.Handler, conn func(context.Context, net.Conn) context.Context) *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle(api.Base+"/", h)
+	srv := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 32 << 10, ConnContext: conn, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	s.ran.Go(func() {
+		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("administration ended", "error", err)
+		}
+	})
+	return srv
+}
+
+// ConsoleAddr is where the console listens; nil where it does not.
+func (s *Server) ConsoleAddr() net.Addr { return s.console }

@@ -1,0 +1,64 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"sallyport.dev/sallyport/internal/console/api"
+	"sallyport.dev/sallyport/internal/iam/account"
+	"sallyport.dev/sallyport/internal/iam/password"
+	"sallyport.dev/sallyport/internal/iam/session"
+	"sallyport.dev/sallyport/internal/iam/throttle"
+	"sallyport.dev/sallyport/internal/secret"
+	"sallyport.dev/sallyport/internal/secret/envelope"
+)
+
+// signin is how people sign in.
+type signin struct {
+	accounts *account.Accounts
+	sessions *session.Sessions
+}
+
+func newSignin(db *store, p *people, note api.Recorder, log *slog.Logger) (*signin, error) {
+	ss, err := session.New(session.Options{Store: db.docs})
+	if err != nil {
+		return nil, err
+	}
+	a, err := account.New(account.Options{
+		Store: db.docs, Sessions: ss, Hasher: password.New(password.Options{}), Throttle: throttle.New(nil), Sealer: sealer{p.seals},
+		Event: func(ctx context.Context, e account.Event) {
+			f := map[string]string{
+				"ok": strconv.FormatBool(e.OK), "reason": e.Reason, "tenant": e.Tenant, "user": e.User, "amr": strings.Join(e.AMR, " "),
+			}
+			if e.Addr.IsValid() {
+				f["ip"] = e.Addr.String()
+			}
+			if e.BreakGlass {
+				log.Warn("an account for emergencies is being used", "user", e.User, "event", e.Name, "ok", e.OK)
+			}
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			if err := note.Note(ctx, e.Name, f); err != nil {
+				log.Error("cannot record a sign-in", "event", e.Name, "error", err)
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &signin{a, ss}, nil
+}
+
+// sealer seals what people prove themselves with, each value bound to its place.
+type sealer struct{ ring *envelope.Keyring }
+
+func (s sealer) Seal(_ context.Context, tenant, row, column string, v secret.String) ([]byte, error) {
+	return s.ring.Seal(tenant, envelope.Place{Table: account.KindLogin, Row: row, Column: column}, v)
+}
+
+func (s sealer) Open(_ context.Context, tenant, row, column string, b []byte) (secret.String, error) {
+	return s.ring.Open(tenant, envelope.Place{Table: account.KindLogin, Row: row, Column: column}, b)
+}
