@@ -115,6 +115,7 @@ func (s *statement) scope(p *xast.Policy) {
 	bare := *p
 	bare.Principal, bare.Action, bare.Resource = xast.Scope{}.All(), xast.Scope{}.All(), xast.Scope{}.All()
 	s.bare = cedar.NewPolicyFromAST((*cast.Policy)(&bare))
+	s.run = compileConditions(p.Conditions)
 	for a := range actions {
 		switch v := p.Action.(type) {
 		case xast.ScopeTypeEq:

@@ -50,7 +50,8 @@ var (
 type statement struct {
 	id        cedar.PolicyID
 	text      *cedar.Policy
-	bare      *cedar.Policy // its conditions alone: the head is tried before Cedar is asked
+	bare      *cedar.Policy // its conditions alone: the head is tried before they are
+	run       run           // the same, compiled; nil: only Cedar knows them
 	tree      *xast.Policy
 	forbid    bool
 	needs     attrs // context attributes it names

@@ -37,7 +37,8 @@ type Who struct {
 type Principal struct {
 	tenant string
 	uid    cedar.EntityUID
-	entity cedar.Entity
+	// Attributes; class and purpose are a key's only.
+	name, class, purpose string
 	// in is the caller itself and everything it is in, at whatever remove.
 	in []cedar.EntityUID
 	// person is the one whom it acts for: what it may do, the person must be allowed too.
@@ -63,8 +64,7 @@ func NewPrincipal(w Who) (*Principal, error) {
 			return nil, fmt.Errorf("policy: make principal %s: it would join two tenants", w.ID)
 		}
 	}
-	p := &Principal{tenant: w.Tenant}
-	attributes := cedar.RecordMap{"name": cedar.String(w.Name)}
+	p := &Principal{tenant: w.Tenant, name: w.Name}
 	var above *Principal
 	var err error
 	switch w.Kind {
@@ -81,11 +81,10 @@ func NewPrincipal(w Who) (*Principal, error) {
 			if p.person, err = NewPrincipal(*w.OnBehalfOf); err != nil {
 				return nil, err
 			}
-			attributes["on_behalf_of"] = p.person.uid
 		}
 	case KindKey:
 		p.uid.Type = typeKey
-		attributes["class"], attributes["purpose"] = cedar.String(w.Class), cedar.String(w.Purpose)
+		p.class, p.purpose = w.Class, w.Purpose
 		if w.Owner != nil {
 			if w.Owner.Kind == KindKey {
 				return nil, fmt.Errorf("policy: make principal %s: a key cannot own a key", w.ID)
@@ -113,9 +112,35 @@ func NewPrincipal(w Who) (*Principal, error) {
 	}
 	slices.SortFunc(parents, compareUID)
 	parents = slices.Compact(parents)
-	p.in = append([]cedar.EntityUID{p.uid}, parents...)
-	p.entity = cedar.Entity{UID: p.uid, Parents: cedar.NewEntityUIDSet(parents...), Attributes: cedar.NewRecord(attributes)}
+	p.in = make([]cedar.EntityUID, 0, 1+len(parents))
+	p.in = append(append(p.in, p.uid), parents...)
 	return p, nil
+}
+
+// has says whether it has an attribute, by the schema.
+func (p *Principal) has(name string) bool {
+	switch name {
+	case "name":
+		return true
+	case "class", "purpose":
+		return p.uid.Type == typeKey
+	case "on_behalf_of":
+		return p.uid.Type == typeAgent && p.person != nil
+	}
+	return false
+}
+
+// entity is the caller as Cedar knows it, made anew: kept, it would be most of what a caller costs,
+// and Cedar is seldom asked.
+func (p *Principal) entity() cedar.Entity {
+	attributes := cedar.RecordMap{"name": cedar.String(p.name)}
+	if p.uid.Type == typeKey {
+		attributes["class"], attributes["purpose"] = cedar.String(p.class), cedar.String(p.purpose)
+	}
+	if p.has("on_behalf_of") {
+		attributes["on_behalf_of"] = p.person.uid
+	}
+	return cedar.Entity{UID: p.uid, Parents: cedar.NewEntityUIDSet(p.in[1:]...), Attributes: cedar.NewRecord(attributes)}
 }
 
 func compareUID(a, b cedar.EntityUID) int {

@@ -20,7 +20,7 @@ func plain(r *Request, p *Principal, t *tenant) (cedar.Request, cedar.EntityMap)
 		if q == nil {
 			continue
 		}
-		es[q.uid] = q.entity
+		es[q.uid] = q.entity()
 		for _, id := range q.in[1:] {
 			if _, ok := es[id]; !ok {
 				e := cedar.Entity{UID: id}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	cedar "github.com/cedar-policy/cedar-go"
@@ -163,9 +162,8 @@ func (s *Set) of(name string) *tenant {
 	return s.common
 }
 
-// named is the names of the tenant's networks that hold an address.
-func (t *tenant) named(ip netip.Addr) cedar.Set {
-	var in []string
+// named adds the names of the tenant's networks that hold an address.
+func (t *tenant) named(in []string, ip netip.Addr) []string {
 	for _, n := range t.networks {
 		for _, p := range n.Prefixes {
 			if p.Contains(ip) {
@@ -174,38 +172,5 @@ func (t *tenant) named(ip netip.Addr) cedar.Set {
 			}
 		}
 	}
-	return stringSet(in)
-}
-
-// placeCache keeps what the endpoints of upstreams are in. There are few of them; beyond a bound they
-// are made anew for each call.
-type placeCache struct {
-	m sync.Map // of [2]string to *hierarchy
-	n atomic.Int32
-}
-
-const maxPlaces = 1024
-
-// hierarchy is an endpoint in its upstream, and what a model called there is in.
-type hierarchy struct {
-	in       [2]cedar.EntityUID // the endpoint and its upstream
-	endpoint cedar.Entity
-	model    cedar.EntityUIDSet
-	tool     cedar.EntityUIDSet
-}
-
-func (c *placeCache) of(upstream, endpoint string) *hierarchy {
-	key := [2]string{upstream, endpoint}
-	if h, ok := c.m.Load(key); ok {
-		return h.(*hierarchy)
-	}
-	up, end := cedar.NewEntityUID(typeUpstream, cedar.String(upstream)), cedar.NewEntityUID(typeEndpoint, cedar.String(endpoint))
-	h := &hierarchy{in: [2]cedar.EntityUID{end, up}, endpoint: cedar.Entity{UID: end, Parents: cedar.NewEntityUIDSet(up)},
-		model: cedar.NewEntityUIDSet(end, up), tool: cedar.NewEntityUIDSet(up)}
-	if c.n.Load() < maxPlaces {
-		if _, loaded := c.m.LoadOrStore(key, h); !loaded {
-			c.n.Add(1)
-		}
-	}
-	return h
+	return in
 }
