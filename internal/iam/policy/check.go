@@ -112,6 +112,7 @@ func headOf(n xast.IsScopeNode) head {
 // scope notes what the head of the statement says, for the index.
 func (s *statement) scope(p *xast.Policy) {
 	s.who, s.what = headOf(p.Principal), headOf(p.Resource)
+	s.who.entity.ID = once(string(s.who.entity.ID))
 	bare := *p
 	bare.Principal, bare.Action, bare.Resource = xast.Scope{}.All(), xast.Scope{}.All(), xast.Scope{}.All()
 	s.bare = cedar.NewPolicyFromAST((*cast.Policy)(&bare))

@@ -10,7 +10,7 @@ import (
 
 // question is one evaluation: who asks, what about, and what the statements said. Terms read it.
 type question struct {
-	r      *Request
+	r      Request // a copy, so that whoever asks need not put theirs on the heap
 	t      *tenant
 	caller *Principal
 	person *Principal // whom the caller acts for
@@ -52,7 +52,7 @@ func (t *tenant) decide(r *Request, p *Principal) Decision {
 
 // aim sets who asks and what about.
 func (q *question) aim(t *tenant, r *Request, p *Principal) {
-	q.t, q.r, q.caller, q.person = t, r, p, p.person
+	q.t, q.r, q.caller, q.person = t, *r, p, p.person
 	q.place = t.places.of(r.Upstream, r.Endpoint)
 	switch {
 	case r.Action == UseTool:
@@ -70,7 +70,9 @@ func (q *question) ask() {
 	q.askAll(ix.any)
 	if len(ix.by) > 0 {
 		for i := range q.caller.in {
-			q.askAll(ix.by[q.caller.in[i]])
+			if slices.Contains(ix.types, q.caller.in[i].Type) {
+				q.askAll(ix.by[q.caller.in[i]])
+			}
 		}
 	}
 }

@@ -42,8 +42,9 @@ type tenant struct {
 // index finds the statements that can match a caller: those whose head names nobody, and those
 // whose head names the caller or something that it is in.
 type index struct {
-	any []*statement
-	by  map[cedar.EntityUID][]*statement
+	any   []*statement
+	by    map[cedar.EntityUID][]*statement
+	types []cedar.EntityType // of those in by
 }
 
 //go:embed builtin/*.cedar builtin/*.yaml
@@ -145,6 +146,9 @@ func (s *Set) tenant(name string, o Tenant, base, platform, own []*statement) *t
 				ix.any = append(ix.any, st)
 			default:
 				ix.by[st.who.entity] = append(ix.by[st.who.entity], st)
+				if !slices.Contains(ix.types, st.who.entity.Type) {
+					ix.types = append(ix.types, st.who.entity.Type)
+				}
 			}
 		}
 	}
