@@ -117,6 +117,7 @@ func (s *statement) scope(p *xast.Policy) {
 	bare.Principal, bare.Action, bare.Resource = xast.Scope{}.All(), xast.Scope{}.All(), xast.Scope{}.All()
 	s.bare = cedar.NewPolicyFromAST((*cast.Policy)(&bare))
 	s.run = compileConditions(p.Conditions)
+	s.looks = looksAtResource(&s.what, p.Conditions)
 	for a := range actions {
 		switch v := p.Action.(type) {
 		case xast.ScopeTypeEq:

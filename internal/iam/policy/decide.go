@@ -12,7 +12,7 @@ type Request struct {
 	Action    Action
 	Upstream  string
 	Endpoint  string
-	Model     string // Call: as the request names it; empty: the call is about the endpoint
+	Model     string // as the request names it; of a Call, empty: the call is about the endpoint
 	Tool      string // UseTool: its name
 	Circumstances
 	// Final says that nothing more will become known. Until then a policy that names what only

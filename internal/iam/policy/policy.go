@@ -56,6 +56,7 @@ type statement struct {
 	forbid    bool
 	needs     attrs // context attributes it names
 	deferred  bool  // it names one that is known only after inspection
+	looks     bool  // it matters which tool it is asked about
 	actions   [actions]bool
 	who, what head
 }

@@ -25,6 +25,7 @@ type question struct {
 	open    []*statement // Cedar must be asked about them
 	need    attrs        // what of the context they name
 	waiting waits
+	only    which
 }
 
 // waits is what statements that cannot decide yet could do.
@@ -36,18 +37,24 @@ var questions = sync.Pool{New: func() any {
 }}
 
 func (t *tenant) decide(r *Request, p *Principal) Decision {
-	q := questions.Get().(*question)
+	q := take()
+	defer q.put()
 	q.aim(t, r, p)
 	q.ask()
-	d := q.conclude()
+	return q.conclude(Decision{})
+}
+
+func take() *question { return questions.Get().(*question) }
+
+// put gives a question back. It holds no caller, and no more room than a decision should need.
+func (q *question) put() {
 	if cap(q.matched) <= 1024 && cap(q.open) <= 1024 {
 		clear(q.matched)
 		clear(q.open)
 		clear(q.nets)
-		*q = question{matched: q.matched[:0], open: q.open[:0], nets: q.nets[:0]} // callers are not held
+		*q = question{matched: q.matched[:0], open: q.open[:0], nets: q.nets[:0]}
 		questions.Put(q)
 	}
-	return d
 }
 
 // aim sets who asks and what about.
@@ -80,7 +87,7 @@ func (q *question) ask() {
 func (q *question) askAll(list []*statement) {
 	known := q.r.Final || q.r.Inspected != nil
 	for _, s := range list {
-		if !s.who.fits(q.caller.in) || !s.what.fits(q.about) {
+		if q.only.skips(s) || !s.who.fits(q.caller.in) || !s.what.fits(q.about) {
 			continue
 		}
 		if s.deferred && !known {
@@ -103,8 +110,9 @@ func (q *question) askAll(list []*statement) {
 
 // conclude adds to Cedar's own rule (deny by default, forbid wins, an error is no match) that a forbid
 // which cannot be evaluated denies, and that a permit which waits for inspection does not deny yet.
-func (q *question) conclude() Decision {
-	d := Decision{Again: q.waiting.any}
+// d is what is known of errors so far.
+func (q *question) conclude(d Decision) Decision {
+	d.Again = q.waiting.any
 	if len(q.open) > 0 {
 		q.askCedar(&d)
 	}

@@ -37,6 +37,8 @@ type tenant struct {
 	closed   error // set when a policy cannot be read: nothing passes
 	all      []*statement
 	places   placeCache
+	// lookAtTools says that a statement on tools minds which tool it is.
+	lookAtTools bool
 }
 
 // index finds the statements that can match a caller: those whose head names nobody, and those
@@ -140,6 +142,7 @@ func (s *Set) tenant(name string, o Tenant, base, platform, own []*statement) *t
 		ix := &t.actions[a]
 		ix.by = map[cedar.EntityUID][]*statement{}
 		for _, st := range t.all {
+			t.lookAtTools = t.lookAtTools || Action(a) == UseTool && st.actions[a] && st.looks
 			switch {
 			case !st.actions[a]:
 			case st.who.entity == cedar.EntityUID{}:

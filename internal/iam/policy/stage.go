@@ -46,7 +46,11 @@ func (s stage) Name() string { return s.name }
 
 var notAllowed = gate.Problem{Status: http.StatusForbidden, Code: gate.CodeDenied, Message: "A policy does not allow this call."}
 
-// Admit implements gate.Stage.
+// toolNotAllowed names no tool: which are known to policies is not the caller's to find out.
+var toolNotAllowed = gate.Problem{Status: http.StatusForbidden, Code: gate.CodeDenied, Message: "A policy does not allow the model a tool that this request offers.", Param: "tools"}
+
+// Admit implements gate.Stage. It asks about the call, and then whether the model may use each of the
+// tools that the request offers it.
 func (s stage) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error) {
 	who, err := s.g.Caller(x)
 	if err == nil && who.Principal == nil {
@@ -72,12 +76,17 @@ func (s stage) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error)
 	if s.after {
 		r.Inspected, r.Final = inspected(x), true
 	}
-	d := s.g.Engine.Decide(&r)
-	if d.Allow {
-		return gate.Decision{}, nil
+	if d := s.g.Engine.Decide(&r); !d.Allow {
+		problem := notAllowed // a copy: others may add to it
+		return gate.Deny(&problem, "policy: "+d.String()), nil
 	}
-	problem := notAllowed // a copy: others may add to it
-	return gate.Deny(&problem, "policy: "+d.String()), nil
+	if x.Reading != nil && len(x.Reading.Tools) > 0 {
+		if d, tool := s.g.Engine.Tools(&r, x.Reading.Tools); !d.Allow {
+			problem := toolNotAllowed
+			return gate.Deny(&problem, fmt.Sprintf("policy: tool %.100q: %s", tool, d)), nil
+		}
+	}
+	return gate.Decision{}, nil
 }
 
 // channels is whose words a request holds.
