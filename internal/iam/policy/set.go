@@ -69,7 +69,7 @@ func Builtin() []Policy {
 	return out
 }
 
-// NewSet compiles policies. A tenant of which one policy cannot be read is closed: nobody knows what
+// NewSet compiles policies. tenants[Platform], where given, stands for every tenant that is not named. A tenant of which one policy cannot be read is closed: nobody knows what
 // it would have forbidden. The other tenants are not touched by it; see Broken. If it is one of the
 // platform's, all are closed.
 func NewSet(ps []Policy, tenants map[string]Tenant) *Set {
@@ -105,7 +105,7 @@ func NewSet(ps []Policy, tenants map[string]Tenant) *Set {
 			s.tenants[name] = s.tenant(name, o, base, parsed[Platform], parsed[name])
 		}
 	}
-	s.common = s.tenant("", Tenant{}, base, parsed[Platform], nil)
+	s.common = s.tenant("", names[Platform], base, parsed[Platform], nil)
 	return s
 }
 

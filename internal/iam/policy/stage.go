@@ -29,12 +29,18 @@ type Guard struct {
 	Now       func() time.Time // nil: time.Now
 }
 
+// Names of the two stages, in the record too.
+const (
+	StageBefore = "policy"
+	StageAfter  = "policy_findings"
+)
+
 // Before is the stage before inspection: it stops a call before its text is read.
-func (g *Guard) Before() gate.Stage { return stage{g, "policy", false} }
+func (g *Guard) Before() gate.Stage { return stage{g, StageBefore, false} }
 
 // After is the stage after inspection. It asks about everything again: policies may have changed
 // meanwhile, and what let the call pass before may have waited for what was found.
-func (g *Guard) After() gate.Stage { return stage{g, "policy_findings", true} }
+func (g *Guard) After() gate.Stage { return stage{g, StageAfter, true} }
 
 type stage struct {
 	g     *Guard
@@ -74,7 +80,7 @@ func (s stage) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error)
 		r.Channels = channels(x.Reading)
 	}
 	if s.after {
-		r.Inspected, r.Final = inspected(x), true
+		r.Inspected, r.Final = Found(x.Record), true
 	}
 	if d := s.g.Engine.Decide(&r); !d.Allow {
 		problem := notAllowed // a copy: others may add to it
@@ -102,11 +108,11 @@ func channels(r *gate.Reading) []string {
 	return out
 }
 
-// inspected is what inspection wrote into the record. What an analyst excused was not found; where more
+// Found is what inspection wrote into a record; nil where there is none. What an analyst excused was not found; where more
 // was found than the record names, or a part was not read, it is as if unread.
-func inspected(x *gate.Exchange) *Inspected {
+func Found(rec *gate.Record) *Inspected {
 	i := &Inspected{}
-	if x.Record == nil {
+	if rec == nil {
 		return nil
 	}
 	add := func(list *[]string, s string) {
@@ -114,8 +120,8 @@ func inspected(x *gate.Exchange) *Inspected {
 			*list = append(*list, s)
 		}
 	}
-	i.Unread = x.Record.MoreFindings > 0 || len(x.Record.Uninspected) > 0
-	for _, f := range x.Record.Findings {
+	i.Unread = rec.MoreFindings > 0 || len(rec.Uninspected) > 0
+	for _, f := range rec.Findings {
 		if f.Direction != gate.Request || f.Excused != "" {
 			continue
 		}
