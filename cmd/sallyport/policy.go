@@ -15,7 +15,7 @@ import (
 
 func policyCommand() *cobra.Command {
 	c := &cobra.Command{Use: "policy", Short: "Check, try and explain Cedar policies, and put them in force"}
-	c.AddCommand(policyCheckCommand(), policyTestCommand(), policyExplainCommand(), policySchemaCommand())
+	c.AddCommand(policyCheckCommand(), policyTestCommand(), policyExplainCommand(), policySchemaCommand(), policyWhatIfCommand())
 	c.AddCommand(keptPolicyCommands()...)
 	return c
 }

@@ -70,13 +70,15 @@ func BenchmarkDecide(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
+			base := ask(nil)
+			base.Inspected = c.inspected
 			b.RunParallel(func(pb *testing.PB) {
 				i := 0
 				for pb.Next() {
 					i += 7919
-					r := ask(ps[i%c.callers])
-					r.Inspected = c.inspected
-					if d := e.Decide(r); !d.Allow {
+					r := *base
+					r.Principal = ps[i%c.callers]
+					if d := e.Decide(&r); !d.Allow {
 						b.Error(d)
 						return
 					}

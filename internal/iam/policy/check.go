@@ -112,9 +112,12 @@ func headOf(n xast.IsScopeNode) head {
 // scope notes what the head of the statement says, for the index.
 func (s *statement) scope(p *xast.Policy) {
 	s.who, s.what = headOf(p.Principal), headOf(p.Resource)
+	s.who.entity.ID = once(string(s.who.entity.ID))
 	bare := *p
 	bare.Principal, bare.Action, bare.Resource = xast.Scope{}.All(), xast.Scope{}.All(), xast.Scope{}.All()
 	s.bare = cedar.NewPolicyFromAST((*cast.Policy)(&bare))
+	s.run = compileConditions(p.Conditions)
+	s.looks = looksAtResource(&s.what, p.Conditions)
 	for a := range actions {
 		switch v := p.Action.(type) {
 		case xast.ScopeTypeEq:

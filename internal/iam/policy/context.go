@@ -106,21 +106,22 @@ func (r *Request) record(need attrs, t *tenant) cedar.Record {
 			m["weekday"] = cedar.Long((at.Weekday()+6)%7 + 1)
 		}
 	}
-	ip := c.IP.Unmap().WithZone("")
+	ip := c.address()
 	if need&attrIP != 0 && ip.IsValid() {
 		m["ip"] = cedar.IPAddr(netip.PrefixFrom(ip, ip.BitLen()))
 	}
 	if need&attrNetworks != 0 {
-		if m["networks"] = t.named(ip); c.Networks != nil {
-			m["networks"] = stringSet(c.Networks)
+		names := c.Networks
+		if names == nil {
+			names = t.named(nil, ip)
 		}
+		m["networks"] = stringSet(names)
 	}
 	if need&attrAMR != 0 {
 		m["amr"] = stringSet(c.AMR)
 	}
-	// A second factor from the future proves nothing; a minute is the clocks of two nodes.
-	if age := c.Time.Sub(c.MFA); need&attrMFAAge != 0 && !c.MFA.IsZero() && age > -time.Minute {
-		m["mfa_age"] = cedar.Long(max(age, 0) / time.Second)
+	if age, ok := c.mfaAge(); need&attrMFAAge != 0 && ok {
+		m["mfa_age"] = cedar.Long(age)
 	}
 	if need&attrScopesGranted != 0 {
 		m["scopes_granted"] = cedar.Boolean(c.ScopesGranted)

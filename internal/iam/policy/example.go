@@ -119,19 +119,8 @@ func ParseExamples(file string, data []byte) (out []Example, err error) {
 		}
 	}
 	toks := lexer.Tokenize(string(data))
-	depth := 0
-	for _, t := range toks {
-		switch t.Type {
-		case token.AnchorType, token.AliasType, token.TagType, token.MergeKeyType, token.DirectiveType, token.MappingKeyType:
-			return nil, fail(t.Position, "expected plain values, without anchors, aliases, tags and directives")
-		case token.MappingStartType, token.SequenceStartType:
-			depth++
-		case token.MappingEndType, token.SequenceEndType:
-			depth--
-		}
-		if depth > 16 || t.Position.Column > 400 && t.Type == token.SequenceEntryType {
-			return nil, fail(t.Position, "nested too deep")
-		}
+	if pos, msg := unfit(toks); pos != nil {
+		return nil, fail(pos, "%s", msg)
 	}
 	f, perr := parser.Parse(toks, 0)
 	if perr != nil {

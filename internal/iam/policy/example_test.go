@@ -97,6 +97,8 @@ func TestExamplesHoldTheirPolicy(t *testing.T) {
 	}
 }
 
+// Run it with -fuzzminimizetime 5x, as .ci/fuzz does: Go's fuzzer tries to shorten each input of interest
+// for a minute by default, counts nothing meanwhile, and so seems to stand still.
 func FuzzExamples(f *testing.F) {
 	f.Add([]byte(good))
 	for _, p := range Builtin() {
@@ -105,6 +107,7 @@ func FuzzExamples(f *testing.F) {
 	}
 	f.Add([]byte("- name: 'x'\n  request:\n    principal:\n      kind: key\n      id: \"\\u001b\"\n      owner: {kind: agent, id: b, on_behalf_of: {kind: user, id: c}}\n    action: use_tool\n    context: {time: 2026-01-01T00:00:00Z, ip: '::1', mfa_age: 3, risk: 101}\n  want: deny\n  by: x\n"))
 	f.Add([]byte("- ? a\n  : b\n- |\n  x\n- >-\n"))
+	f.Add([]byte("- " + strings.TrimSpace(keys(maxYAMLKeys, "  k%d: {a: b}\n")) + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		es, err := ParseExamples("f", data)
 		if err != nil {

@@ -66,9 +66,9 @@ func (s *Set) Explain(r *Request) (Account, error) {
 		who, a.OnBehalfOf = append(who, p), p.String()
 	}
 	for i, p := range who {
-		q := &question{caller: p, person: p.person}
+		q := &question{}
 		env := t.environment(q, r, p)
-		a.Resource = q.resource.UID.String()
+		a.Resource = q.about[0].String()
 		for _, st := range t.all {
 			f := st.account(env, r.Final || r.Inspected != nil)
 			if i > 0 {
@@ -82,8 +82,8 @@ func (s *Set) Explain(r *Request) (Account, error) {
 
 // environment is what a statement is evaluated in, with the whole context.
 func (t *tenant) environment(q *question, r *Request, p *Principal) eval.Env {
-	t.aim(q, r)
-	return eval.Env{Entities: q, Principal: p.uid, Action: actionUIDs[r.Action], Resource: q.resource.UID, Context: r.record(allAttrs, t)}
+	q.aim(t, r, p)
+	return eval.Env{Entities: q, Principal: p.uid, Action: actionUIDs[r.Action], Resource: q.about[0], Context: r.record(allAttrs, t)}
 }
 
 func (st *statement) account(env eval.Env, known bool) Finding {

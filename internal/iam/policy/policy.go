@@ -50,11 +50,13 @@ var (
 type statement struct {
 	id        cedar.PolicyID
 	text      *cedar.Policy
-	bare      *cedar.Policy // its conditions alone: the head is tried before Cedar is asked
+	bare      *cedar.Policy // its conditions alone: the head is tried before they are
+	run       run           // the same, compiled; nil: only Cedar knows them
 	tree      *xast.Policy
 	forbid    bool
 	needs     attrs // context attributes it names
 	deferred  bool  // it names one that is known only after inspection
+	looks     bool  // it matters which tool it is asked about
 	actions   [actions]bool
 	who, what head
 }

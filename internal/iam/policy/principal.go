@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"unique"
 
 	cedar "github.com/cedar-policy/cedar-go"
 )
@@ -37,7 +38,8 @@ type Who struct {
 type Principal struct {
 	tenant string
 	uid    cedar.EntityUID
-	entity cedar.Entity
+	// Attributes; class and purpose are a key's only.
+	name, class, purpose string
 	// in is the caller itself and everything it is in, at whatever remove.
 	in []cedar.EntityUID
 	// person is the one whom it acts for: what it may do, the person must be allowed too.
@@ -63,8 +65,7 @@ func NewPrincipal(w Who) (*Principal, error) {
 			return nil, fmt.Errorf("policy: make principal %s: it would join two tenants", w.ID)
 		}
 	}
-	p := &Principal{tenant: w.Tenant}
-	attributes := cedar.RecordMap{"name": cedar.String(w.Name)}
+	p := &Principal{tenant: string(once(w.Tenant)), name: w.Name}
 	var above *Principal
 	var err error
 	switch w.Kind {
@@ -81,11 +82,10 @@ func NewPrincipal(w Who) (*Principal, error) {
 			if p.person, err = NewPrincipal(*w.OnBehalfOf); err != nil {
 				return nil, err
 			}
-			attributes["on_behalf_of"] = p.person.uid
 		}
 	case KindKey:
 		p.uid.Type = typeKey
-		attributes["class"], attributes["purpose"] = cedar.String(w.Class), cedar.String(w.Purpose)
+		p.class, p.purpose = string(once(w.Class)), w.Purpose
 		if w.Owner != nil {
 			if w.Owner.Kind == KindKey {
 				return nil, fmt.Errorf("policy: make principal %s: a key cannot own a key", w.ID)
@@ -102,10 +102,10 @@ func NewPrincipal(w Who) (*Principal, error) {
 		return nil, fmt.Errorf("policy: make principal %s: only a key has an owner, only an agent acts for somebody", w.ID)
 	}
 	p.uid.ID = cedar.String(w.ID)
-	parents := []cedar.EntityUID{cedar.NewEntityUID(typeTenant, cedar.String(w.Tenant))}
+	parents := []cedar.EntityUID{cedar.NewEntityUID(typeTenant, once(w.Tenant))}
 	for typ, ids := range map[cedar.EntityType][]string{typeTeam: w.Teams, typeRole: w.Roles, typeGroup: w.Groups} {
 		for _, id := range ids {
-			parents = append(parents, cedar.NewEntityUID(typ, cedar.String(id)))
+			parents = append(parents, cedar.NewEntityUID(typ, once(id)))
 		}
 	}
 	if above != nil {
@@ -113,9 +113,39 @@ func NewPrincipal(w Who) (*Principal, error) {
 	}
 	slices.SortFunc(parents, compareUID)
 	parents = slices.Compact(parents)
-	p.in = append([]cedar.EntityUID{p.uid}, parents...)
-	p.entity = cedar.Entity{UID: p.uid, Parents: cedar.NewEntityUIDSet(parents...), Attributes: cedar.NewRecord(attributes)}
+	p.in = make([]cedar.EntityUID, 0, 1+len(parents))
+	p.in = append(append(p.in, p.uid), parents...)
 	return p, nil
+}
+
+// once is the one copy of a name that many callers bear: it takes less memory, and comparing it with
+// the copy in a policy's head reads neither.
+func once(s string) cedar.String { return cedar.String(unique.Make(s).Value()) }
+
+// has says whether it has an attribute, by the schema.
+func (p *Principal) has(name string) bool {
+	switch name {
+	case "name":
+		return true
+	case "class", "purpose":
+		return p.uid.Type == typeKey
+	case "on_behalf_of":
+		return p.uid.Type == typeAgent && p.person != nil
+	}
+	return false
+}
+
+// entity is the caller as Cedar knows it, made anew: kept, it would be most of what a caller costs,
+// and Cedar is seldom asked.
+func (p *Principal) entity() cedar.Entity {
+	attributes := cedar.RecordMap{"name": cedar.String(p.name)}
+	if p.uid.Type == typeKey {
+		attributes["class"], attributes["purpose"] = cedar.String(p.class), cedar.String(p.purpose)
+	}
+	if p.has("on_behalf_of") {
+		attributes["on_behalf_of"] = p.person.uid
+	}
+	return cedar.Entity{UID: p.uid, Parents: cedar.NewEntityUIDSet(p.in[1:]...), Attributes: cedar.NewRecord(attributes)}
 }
 
 func compareUID(a, b cedar.EntityUID) int {

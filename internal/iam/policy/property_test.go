@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func plain(r *Request, p *Principal, t *tenant) (cedar.Request, cedar.EntityMap)
 		if q == nil {
 			continue
 		}
-		es[q.uid] = q.entity
+		es[q.uid] = q.entity()
 		for _, id := range q.in[1:] {
 			if _, ok := es[id]; !ok {
 				e := cedar.Entity{UID: id}
@@ -72,14 +73,28 @@ var texts = []string{
 
 func init() { texts = texts[:len(texts)-1] } // Cedar has no list of resources in a head
 
+// wildPassed of the wildTried generated conditions are in keeping with the schema.
+var wildTried, wildPassed atomic.Int64
+
 func genPolicy(tenants ...string) *rapid.Generator[Policy] {
 	return rapid.Custom(func(t *rapid.T) Policy {
 		effect := rapid.SampledFrom([]string{"permit", "forbid"}).Draw(t, "effect")
-		return Policy{
+		p := Policy{
 			ID:     fmt.Sprintf("p%d", rapid.IntRange(0, 1<<40).Draw(t, "id")),
 			Tenant: rapid.SampledFrom(tenants).Draw(t, "tenant"),
 			Text:   effect + rapid.SampledFrom(texts).Draw(t, "text"),
 		}
+		if rapid.Bool().Draw(t, "any condition") {
+			g := gen{t: t, guarded: true}
+			wild := p
+			wild.Text = effect + `(principal, action, resource) when { ` + g.bool(rapid.IntRange(1, 3).Draw(t, "depth")) + ` };`
+			wildTried.Add(1)
+			if Check(wild) == nil { // of the right types
+				wildPassed.Add(1)
+				return wild
+			}
+		}
+		return p
 	})
 }
 
@@ -157,7 +172,7 @@ func usable(t *rapid.T, ps []Policy) *Set {
 func TestTheIndexDecidesLikeCedarItself(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := usable(t, distinct(rapid.SliceOfN(genPolicy("a", "b", Platform), 0, 12).Draw(t, "policies")))
-		r := genRequest(t, rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "tenant"))
+		r := wide(t)
 		r.Final = true // everything decides
 		tn := s.of(r.Principal.tenant)
 		whole := cedar.NewPolicySet()
@@ -165,7 +180,7 @@ func TestTheIndexDecidesLikeCedarItself(t *testing.T) {
 			whole.Add(st.id, st.text) // with its head
 		}
 		want, policies := true, []string(nil)
-		closed := false
+		closed, failed := false, []string(nil)
 		for _, p := range []*Principal{r.Principal, r.Principal.person} {
 			if p == nil {
 				continue
@@ -182,6 +197,9 @@ func TestTheIndexDecidesLikeCedarItself(t *testing.T) {
 				}
 			}
 			closed = closed || bad
+			for _, e := range diag.Errors {
+				failed = append(failed, string(e.PolicyID)+": "+e.Message)
+			}
 			if ok == cedar.Deny || bad {
 				slices.Sort(one)
 				want, policies = false, one
@@ -193,7 +211,18 @@ func TestTheIndexDecidesLikeCedarItself(t *testing.T) {
 		if got.Allow != want || got.Closed != closed || !reflect.DeepEqual(append([]string{}, got.Policies...), append([]string{}, policies...)) {
 			t.Fatalf("got %+v, Cedar says allow=%v closed=%v by %v", got, want, closed, policies)
 		}
+		var erred []string
+		for _, e := range got.Errors {
+			erred = append(erred, e.Policy+": "+e.Message)
+		}
+		slices.Sort(erred)
+		if slices.Sort(failed); !slices.Equal(erred, failed) {
+			t.Fatalf("errors %q, Cedar's are %q", erred, failed)
+		}
 	})
+	if tried, passed := wildTried.Load(), wildPassed.Load(); !t.Failed() && passed*3 < tried {
+		t.Errorf("of %d conditions only %d pass the schema: the test shows little", tried, passed)
+	}
 }
 
 func TestAddingAForbidNeverAllowsAndAPermitNeverDenies(t *testing.T) {

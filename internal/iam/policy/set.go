@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	cedar "github.com/cedar-policy/cedar-go"
@@ -38,13 +37,16 @@ type tenant struct {
 	closed   error // set when a policy cannot be read: nothing passes
 	all      []*statement
 	places   placeCache
+	// lookAtTools says that a statement on tools minds which tool it is.
+	lookAtTools bool
 }
 
 // index finds the statements that can match a caller: those whose head names nobody, and those
 // whose head names the caller or something that it is in.
 type index struct {
-	any []*statement
-	by  map[cedar.EntityUID][]*statement
+	any   []*statement
+	by    map[cedar.EntityUID][]*statement
+	types []cedar.EntityType // of those in by
 }
 
 //go:embed builtin/*.cedar builtin/*.yaml
@@ -67,7 +69,7 @@ func Builtin() []Policy {
 	return out
 }
 
-// NewSet compiles policies. A tenant of which one policy cannot be read is closed: nobody knows what
+// NewSet compiles policies. tenants[Platform], where given, stands for every tenant that is not named. A tenant of which one policy cannot be read is closed: nobody knows what
 // it would have forbidden. The other tenants are not touched by it; see Broken. If it is one of the
 // platform's, all are closed.
 func NewSet(ps []Policy, tenants map[string]Tenant) *Set {
@@ -103,7 +105,7 @@ func NewSet(ps []Policy, tenants map[string]Tenant) *Set {
 			s.tenants[name] = s.tenant(name, o, base, parsed[Platform], parsed[name])
 		}
 	}
-	s.common = s.tenant("", Tenant{}, base, parsed[Platform], nil)
+	s.common = s.tenant("", names[Platform], base, parsed[Platform], nil)
 	return s
 }
 
@@ -140,12 +142,16 @@ func (s *Set) tenant(name string, o Tenant, base, platform, own []*statement) *t
 		ix := &t.actions[a]
 		ix.by = map[cedar.EntityUID][]*statement{}
 		for _, st := range t.all {
+			t.lookAtTools = t.lookAtTools || Action(a) == UseTool && st.actions[a] && st.looks
 			switch {
 			case !st.actions[a]:
 			case st.who.entity == cedar.EntityUID{}:
 				ix.any = append(ix.any, st)
 			default:
 				ix.by[st.who.entity] = append(ix.by[st.who.entity], st)
+				if !slices.Contains(ix.types, st.who.entity.Type) {
+					ix.types = append(ix.types, st.who.entity.Type)
+				}
 			}
 		}
 	}
@@ -163,9 +169,8 @@ func (s *Set) of(name string) *tenant {
 	return s.common
 }
 
-// named is the names of the tenant's networks that hold an address.
-func (t *tenant) named(ip netip.Addr) cedar.Set {
-	var in []string
+// named adds the names of the tenant's networks that hold an address.
+func (t *tenant) named(in []string, ip netip.Addr) []string {
 	for _, n := range t.networks {
 		for _, p := range n.Prefixes {
 			if p.Contains(ip) {
@@ -174,38 +179,5 @@ func (t *tenant) named(ip netip.Addr) cedar.Set {
 			}
 		}
 	}
-	return stringSet(in)
-}
-
-// placeCache keeps what the endpoints of upstreams are in. There are few of them; beyond a bound they
-// are made anew for each call.
-type placeCache struct {
-	m sync.Map // of [2]string to *hierarchy
-	n atomic.Int32
-}
-
-const maxPlaces = 1024
-
-// hierarchy is an endpoint in its upstream, and what a model called there is in.
-type hierarchy struct {
-	in       [2]cedar.EntityUID // the endpoint and its upstream
-	endpoint cedar.Entity
-	model    cedar.EntityUIDSet
-	tool     cedar.EntityUIDSet
-}
-
-func (c *placeCache) of(upstream, endpoint string) *hierarchy {
-	key := [2]string{upstream, endpoint}
-	if h, ok := c.m.Load(key); ok {
-		return h.(*hierarchy)
-	}
-	up, end := cedar.NewEntityUID(typeUpstream, cedar.String(upstream)), cedar.NewEntityUID(typeEndpoint, cedar.String(endpoint))
-	h := &hierarchy{in: [2]cedar.EntityUID{end, up}, endpoint: cedar.Entity{UID: end, Parents: cedar.NewEntityUIDSet(up)},
-		model: cedar.NewEntityUIDSet(end, up), tool: cedar.NewEntityUIDSet(up)}
-	if c.n.Load() < maxPlaces {
-		if _, loaded := c.m.LoadOrStore(key, h); !loaded {
-			c.n.Add(1)
-		}
-	}
-	return h
+	return in
 }

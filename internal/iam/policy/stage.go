@@ -29,12 +29,18 @@ type Guard struct {
 	Now       func() time.Time // nil: time.Now
 }
 
+// Names of the two stages, in the record too.
+const (
+	StageBefore = "policy"
+	StageAfter  = "policy_findings"
+)
+
 // Before is the stage before inspection: it stops a call before its text is read.
-func (g *Guard) Before() gate.Stage { return stage{g, "policy", false} }
+func (g *Guard) Before() gate.Stage { return stage{g, StageBefore, false} }
 
 // After is the stage after inspection. It asks about everything again: policies may have changed
 // meanwhile, and what let the call pass before may have waited for what was found.
-func (g *Guard) After() gate.Stage { return stage{g, "policy_findings", true} }
+func (g *Guard) After() gate.Stage { return stage{g, StageAfter, true} }
 
 type stage struct {
 	g     *Guard
@@ -46,7 +52,11 @@ func (s stage) Name() string { return s.name }
 
 var notAllowed = gate.Problem{Status: http.StatusForbidden, Code: gate.CodeDenied, Message: "A policy does not allow this call."}
 
-// Admit implements gate.Stage.
+// toolNotAllowed names no tool: which are known to policies is not the caller's to find out.
+var toolNotAllowed = gate.Problem{Status: http.StatusForbidden, Code: gate.CodeDenied, Message: "A policy does not allow the model a tool that this request offers.", Param: "tools"}
+
+// Admit implements gate.Stage. It asks about the call, and then whether the model may use each of the
+// tools that the request offers it.
 func (s stage) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error) {
 	who, err := s.g.Caller(x)
 	if err == nil && who.Principal == nil {
@@ -70,14 +80,19 @@ func (s stage) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error)
 		r.Channels = channels(x.Reading)
 	}
 	if s.after {
-		r.Inspected, r.Final = inspected(x), true
+		r.Inspected, r.Final = Found(x.Record), true
 	}
-	d := s.g.Engine.Decide(&r)
-	if d.Allow {
-		return gate.Decision{}, nil
+	if d := s.g.Engine.Decide(&r); !d.Allow {
+		problem := notAllowed // a copy: others may add to it
+		return gate.Deny(&problem, "policy: "+d.String()), nil
 	}
-	problem := notAllowed // a copy: others may add to it
-	return gate.Deny(&problem, "policy: "+d.String()), nil
+	if x.Reading != nil && len(x.Reading.Tools) > 0 {
+		if d, tool := s.g.Engine.Tools(&r, x.Reading.Tools); !d.Allow {
+			problem := toolNotAllowed
+			return gate.Deny(&problem, fmt.Sprintf("policy: tool %.100q: %s", tool, d)), nil
+		}
+	}
+	return gate.Decision{}, nil
 }
 
 // channels is whose words a request holds.
@@ -93,11 +108,11 @@ func channels(r *gate.Reading) []string {
 	return out
 }
 
-// inspected is what inspection wrote into the record. What an analyst excused was not found; where more
+// Found is what inspection wrote into a record; nil where there is none. What an analyst excused was not found; where more
 // was found than the record names, or a part was not read, it is as if unread.
-func inspected(x *gate.Exchange) *Inspected {
+func Found(rec *gate.Record) *Inspected {
 	i := &Inspected{}
-	if x.Record == nil {
+	if rec == nil {
 		return nil
 	}
 	add := func(list *[]string, s string) {
@@ -105,8 +120,8 @@ func inspected(x *gate.Exchange) *Inspected {
 			*list = append(*list, s)
 		}
 	}
-	i.Unread = x.Record.MoreFindings > 0 || len(x.Record.Uninspected) > 0
-	for _, f := range x.Record.Findings {
+	i.Unread = rec.MoreFindings > 0 || len(rec.Uninspected) > 0
+	for _, f := range rec.Findings {
 		if f.Direction != gate.Request || f.Excused != "" {
 			continue
 		}

@@ -2,8 +2,13 @@ package policy
 
 import (
 	"iter"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
+
+	cedar "github.com/cedar-policy/cedar-go"
+	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
 // Recorded is a call of the past, as far as policies ask about it. Who was in which team then is the
@@ -82,6 +87,50 @@ func WhatIf(calls iter.Seq2[Recorded, error], candidate, now *Set, n int) (Repor
 		}
 	}
 	return rep, nil
+}
+
+// Mentions is what a policy speaks of, as sorted words: attributes, and types of entities. The error is
+// what Check says of it.
+func Mentions(p Policy) ([]string, error) {
+	ss, err := parse(p, p.ID+".cedar")
+	if err != nil {
+		return nil, err
+	}
+	words := map[string]bool{}
+	kind := func(t cedar.EntityType) {
+		if t != "" {
+			words[string(t)] = true
+		}
+	}
+	for _, s := range ss {
+		for _, h := range []head{s.who, s.what} {
+			kind(h.kind)
+			kind(h.entity.Type)
+		}
+		if s.actions[UseTool] && !s.actions[Call] {
+			kind(typeTool)
+		}
+		for _, c := range s.tree.Conditions {
+			xast.Inspect(xast.NewNode(c.Body), func(n xast.IsNode) bool {
+				switch v := n.(type) {
+				case xast.NodeTypeAccess:
+					words[string(v.Value)] = true
+				case xast.NodeTypeHas:
+					words[string(v.Value)] = true
+				case xast.NodeTypeIs:
+					kind(v.EntityType)
+				case xast.NodeTypeIsIn:
+					kind(v.EntityType)
+				case xast.NodeValue:
+					if e, ok := v.Value.(cedar.EntityUID); ok {
+						kind(e.Type)
+					}
+				}
+				return true
+			})
+		}
+	}
+	return slices.Sorted(maps.Keys(words)), nil
 }
 
 // request is the question that the call was. Its scopes allowed it, or it would not have come so far.
