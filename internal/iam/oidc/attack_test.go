@@ -405,7 +405,9 @@ func TestDocumentsRefused(t *testing.T) {
 		"keys: gone":      func(o *op) { o.handle["/keys"] = http.NotFound },
 		"token: redirect": func(o *op) { o.handle["/token"] = redirect },
 		"token: 307": func(o *op) {
-			o.handle["/token"] = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect) }
+			o.handle["/token"] = func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+			}
 		},
 		"token: 10 MB":       func(o *op) { o.handle["/token"] = send(append(big, `{"access_token":"a","id_token":"b"}`...)) },
 		"token: fails":       func(o *op) { o.handle["/token"] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) } },
