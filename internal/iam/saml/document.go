@@ -44,7 +44,7 @@ func parse(raw []byte, limit int, trusted bool) (*etree.Element, error) {
 	if len(raw) > limit {
 		return nil, fmt.Errorf("larger than %d bytes", limit)
 	}
-	body := raw[len(declaration.Find(raw)):]
+	body := bytes.Trim(raw[len(declaration.Find(raw)):], " \t\r\n")
 	switch {
 	case !utf8.Valid(raw) || bytes.IndexByte(raw, 0) >= 0:
 		return nil, errors.New("not UTF-8")
