@@ -15,6 +15,7 @@ import (
 	"sallyport.dev/sallyport/internal/console/admin"
 	"sallyport.dev/sallyport/internal/console/api"
 	"sallyport.dev/sallyport/internal/console/local"
+	"sallyport.dev/sallyport/internal/console/web"
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/directory"
@@ -196,6 +197,8 @@ func (s *Server) administer(cfg *config.Config) error {
 func (s *Server) serveAdmin(ln net.Listener, h http.Handler, conn func(context.Context, net.Conn) context.Context) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle(api.Base+"/", h)
+	mux.Handle(web.Base, web.Handler())
+	mux.Handle("GET /{$}", http.RedirectHandler(web.Base, http.StatusFound))
 	srv := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 32 << 10, ConnContext: conn, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),

@@ -25,7 +25,6 @@ var paging = []api.Param{{Name: "after", Doc: "id after which to read on"}, {Nam
 type resource[T document.Entity, In any] struct {
 	name, plural string // as permissions and paths name it
 	doc          string // for people: "a team"
-	own          bool   // people may read what is theirs without the permission
 	// make fills a new one; edit changes one. Both check what they make.
 	make func(ctx context.Context, c *api.Call, tx document.Tx, in In) (T, error)
 	edit func(ctx context.Context, c *api.Call, tx document.Tx, v *T, in In) error

@@ -114,7 +114,6 @@ type Call struct {
 	before, after any
 	subject       string
 	header        http.Header
-	status        int
 }
 
 // Path is a part of the path by name.

@@ -1,0 +1,180 @@
+"use strict";
+
+// The console's pages over the administrative interface. What anybody named becomes a text node: nothing
+// here makes markup of a string, and the page's policy would not let it.
+const $ = (id) => document.getElementById(id);
+const views = ["signin", "link", "second", "enrol", "recovery", "home"];
+let ticket = "";
+let me = null;
+
+function show(view) {
+  for (const v of views) $(v).hidden = v !== view;
+  $("signout").hidden = view !== "home";
+}
+
+function say(text) {
+  $("message").textContent = text || "";
+  $("message").hidden = !text;
+}
+
+// call sends one request; a refusal is an error with the interface's own words.
+async function call(method, path, body) {
+  const options = { method, headers: {}, credentials: "same-origin" };
+  if (method !== "GET") options.headers["Content-Type"] = "application/json";
+  if (body !== undefined) options.body = JSON.stringify(body);
+  const res = await fetch("/admin/v1" + path, options);
+  const text = await res.text();
+  const answer = text ? JSON.parse(text) : {};
+  if (!res.ok) {
+    const err = new Error(answer.detail || "The gateway answered " + res.status + ".");
+    err.status = res.status;
+    throw err;
+  }
+  return answer;
+}
+
+// on has a form do something; what goes wrong is said above it.
+function on(id, f) {
+  $(id).addEventListener("submit", async (e) => {
+    e.preventDefault();
+    say("");
+    const fields = Object.fromEntries(new FormData(e.target));
+    try {
+      await f(fields, e.target);
+    } catch (err) {
+      say(err.message);
+    }
+  });
+}
+
+async function step(answer) {
+  ticket = answer.ticket || "";
+  for (const f of document.forms) f.querySelectorAll("input[type=password], input[name=code]").forEach((i) => { i.value = ""; });
+  if (answer.next === "second") return show("second");
+  if (answer.next === "enrol") {
+    const e = await call("POST", "/signin/enrol", { ticket });
+    $("seed").textContent = e.seed;
+    return show("enrol");
+  }
+  history.replaceState(null, "", "/console/");
+  if (answer.recovery && answer.recovery.length) {
+    $("codes").replaceChildren(...answer.recovery.map((c) => {
+      const li = document.createElement("li");
+      li.append(code(c));
+      return li;
+    }));
+    return show("recovery");
+  }
+  return home();
+}
+
+function code(text) {
+  const c = document.createElement("code");
+  c.textContent = text;
+  return c;
+}
+
+function button(text, f) {
+  const b = document.createElement("button");
+  b.type = "button";
+  b.textContent = text;
+  b.addEventListener("click", async () => {
+    say("");
+    try {
+      await f();
+    } catch (err) {
+      say(err.message);
+    }
+  });
+  return b;
+}
+
+function row(cells) {
+  const tr = document.createElement("tr");
+  for (const c of cells) {
+    const td = document.createElement("td");
+    td.append(...(Array.isArray(c) ? c : [String(c)]));
+    tr.append(td);
+  }
+  return tr;
+}
+
+const day = (t) => (t ? new Date(t).toLocaleString() : "never");
+
+async function home() {
+  try {
+    me = await call("GET", "/me");
+  } catch (err) {
+    if (err.status !== 401) say(err.message);
+    $("who").textContent = "";
+    return show(location.pathname === "/console/link" ? "link" : "signin");
+  }
+  $("who").textContent = (me.user.name || me.user.user_name) + ", " + me.user.tenant;
+  const fresh = me.fresh && new Date(me.fresh) > new Date();
+  $("fresh").textContent = fresh ? "Confirmed until " + day(me.fresh) + "." : "What is dangerous asks for a code first.";
+  show("home");
+  await Promise.all([sessions(), keys()]);
+}
+
+async function sessions() {
+  const page = await call("GET", "/me/sessions");
+  $("sessions").replaceChildren(...page.items.map((s) => row([
+    day(s.created), day(s.seen), s.addr, s.agent,
+    s.this ? "this one" : [button("End it", async () => { await call("DELETE", "/me/sessions/" + encodeURIComponent(s.id)); await sessions(); })],
+  ])));
+}
+
+const tenant = () => "/tenants/" + encodeURIComponent(me.user.tenant);
+
+function reveal(secret) {
+  $("secret").replaceChildren("The key, shown this once: ", code(secret));
+  $("secret").hidden = false;
+}
+
+async function keys() {
+  const page = await call("GET", tenant() + "/keys");
+  $("keys").replaceChildren(...page.items.map((k) => row([
+    k.id, k.name, k.status, day(k.last_used),
+    k.status === "revoked" ? "" : [
+      button("Rotate", async () => {
+        reveal((await call("POST", tenant() + "/keys/" + encodeURIComponent(k.id) + "/rotate", {})).secret);
+        await keys();
+      }),
+      button("Revoke", async () => {
+        await call("POST", tenant() + "/keys/" + encodeURIComponent(k.id) + "/revoke");
+        await keys();
+      }),
+    ],
+  ])));
+}
+
+const list = (s) => s.split(",").map((x) => x.trim()).filter(Boolean);
+
+on("signin", async (f) => step(await call("POST", "/signin", f)));
+on("link", async (f) => step(await call("POST", "/signin/link", { link: location.hash.slice(1), password: f.password })));
+on("second", async (f) => step(await call("POST", "/signin/second", { ticket, code: f.code.trim() })));
+on("enrol", async (f) => step(await call("POST", "/signin/confirm", { ticket, code: f.code.trim() })));
+on("stepup", async (f, form) => {
+  await call("POST", "/me/step-up", { ticket: "", code: f.code.trim() });
+  form.reset();
+  await home();
+});
+on("newkey", async (f, form) => {
+  const made = await call("POST", tenant() + "/keys", {
+    name: f.name, principal: me.user.id,
+    scopes: { upstreams: list(f.upstreams), endpoints: list(f.endpoints), models: list(f.models) },
+  });
+  form.reset();
+  reveal(made.secret);
+  await keys();
+});
+$("kept").addEventListener("click", () => { $("codes").replaceChildren(); home(); });
+$("signout").addEventListener("click", async () => {
+  try {
+    await call("POST", "/me/sign-out");
+  } catch (err) {
+    say(err.message);
+  }
+  location.assign("/console/");
+});
+home();
