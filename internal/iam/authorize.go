@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/iam/glob"
 )
 
 var (
@@ -34,13 +35,13 @@ func (a authorize) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, er
 		return gate.Decision{}, gate.Fail(gate.FailIdentity, fmt.Errorf("iam: Authorize without Authenticate"))
 	}
 	switch {
-	case !anyMatch(s.Upstreams, x.Upstream):
+	case !glob.Any(s.Upstreams, x.Upstream):
 		return deny(notUpstream, "upstream outside the key's scope"), nil
-	case !anyMatch(s.Endpoints, x.Endpoint):
+	case !glob.Any(s.Endpoints, x.Endpoint):
 		return deny(notEndpoint, "endpoint outside the key's scope"), nil
 	case unrestricted(s.Models):
 	case x.Reading != nil && x.Reading.Model != "":
-		if !anyMatch(s.Models, x.Reading.Model) {
+		if !glob.Any(s.Models, x.Reading.Model) {
 			return deny(notModel, "model outside the key's scope"), nil
 		}
 	case !ModelFree(x):
@@ -73,36 +74,4 @@ func unrestricted(patterns []string) bool {
 		}
 	}
 	return false
-}
-
-func anyMatch(patterns []string, s string) bool {
-	for _, p := range patterns {
-		if match(p, s) {
-			return true
-		}
-	}
-	return false
-}
-
-// match says whether s fits pattern, in which * stands for any run of bytes, none included. Case
-// counts. It takes at most len(pattern)*len(s) steps.
-func match(pattern, s string) bool {
-	p, i := 0, 0
-	star, from := -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, from = p, i
-			p++
-		case p < len(pattern) && pattern[p] == s[i]:
-			p++
-			i++
-		case star >= 0:
-			from++
-			p, i = star+1, from
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

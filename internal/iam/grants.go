@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/iam/glob"
 )
 
 // Features that a key can be limited to, beside endpoints and models. What a call uses is told from its
@@ -107,7 +108,7 @@ var (
 func granted(d *Detail, x *gate.Exchange) (gate.Decision, bool) {
 	if d.Features != nil {
 		for _, f := range uses(x) {
-			if !anyMatch(d.Features, f) {
+			if !glob.Any(d.Features, f) {
 				return deny(notFeature, "feature "+f+" outside the key's scope"), false
 			}
 		}
@@ -120,7 +121,7 @@ func granted(d *Detail, x *gate.Exchange) (gate.Decision, bool) {
 	}
 	if x.Reading != nil {
 		for _, t := range x.Reading.Tools {
-			if !anyMatch(d.Tools, t) {
+			if !glob.Any(d.Tools, t) {
 				return deny(notTool, "a tool outside the key's scope"), false
 			}
 		}
@@ -168,7 +169,7 @@ func (data) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error) {
 		if f.Action == gate.Sanitize && x.Record.Sanitized {
 			continue // it was cut out and does not leave
 		}
-		if f.Direction == gate.Request && !f.Category.Attack() && f.Category != gate.Unread && !anyMatch(k.Data, string(f.Category)) {
+		if f.Direction == gate.Request && !f.Category.Attack() && f.Category != gate.Unread && !glob.Any(k.Data, string(f.Category)) {
 			return deny(notData, "data of class "+string(f.Category)+" outside the key's scope"), nil
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"sallyport.dev/sallyport/internal/iam/glob"
 )
 
 // MaxScopeText is the longest scope, in bytes, that is read from a token or a form.
@@ -76,7 +78,7 @@ func (s Scopes) Covers(t Scopes) bool {
 		for _, p := range *d.list(&t) {
 			// The star of p is a byte like any other here, and only a star of s takes it: so what p
 			// matches is matched.
-			if !anyMatch(*d.list(&s), p) {
+			if !glob.Any(*d.list(&s), p) {
 				return false
 			}
 		}
@@ -92,12 +94,12 @@ func (s Scopes) Meet(t Scopes) Scopes {
 		a, b := *d.list(&s), *d.list(&t)
 		l := d.list(&out)
 		for _, p := range a {
-			if anyMatch(b, p) {
+			if glob.Any(b, p) {
 				*l = append(*l, p)
 			}
 		}
 		for _, p := range b {
-			if anyMatch(a, p) && !slices.Contains(*l, p) {
+			if glob.Any(a, p) && !slices.Contains(*l, p) {
 				*l = append(*l, p)
 			}
 		}
@@ -114,7 +116,3 @@ func (s Scopes) Void() bool {
 	}
 	return false
 }
-
-// Match says whether s fits pattern, in which * stands for any run of bytes, none included. Case
-// counts.
-func Match(pattern, s string) bool { return match(pattern, s) }

@@ -16,6 +16,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/iam/glob"
 	"sallyport.dev/sallyport/internal/iam/jwks"
 	"sallyport.dev/sallyport/internal/iam/jwtbearer"
 )
@@ -216,7 +217,7 @@ func TestScopesCoverAndMeet(t *testing.T) {
 		}
 		allows := func(l []string, x string) bool {
 			for _, p := range l {
-				if iam.Match(p, x) {
+				if glob.Match(p, x) {
 					return true
 				}
 			}

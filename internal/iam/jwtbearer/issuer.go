@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/iam/glob"
 	"sallyport.dev/sallyport/internal/iam/jwks"
 	"sallyport.dev/sallyport/internal/strictjson"
 )
@@ -132,7 +133,7 @@ func (r *Rule) check() error {
 
 // fits says whether a token is one that the rule is about, and what it looked at.
 func (r *Rule) fits(subject string, d *strictjson.Doc) (map[string]string, bool) {
-	if !iam.Match(r.Subject, subject) {
+	if !glob.Match(r.Subject, subject) {
 		return nil, false
 	}
 	var kept map[string]string
@@ -159,7 +160,7 @@ func (c *Claim) fits(d *strictjson.Doc, at int) (string, bool) {
 	switch d.Kind(at) {
 	case strictjson.String:
 		s := d.Str(at)
-		return s, s != "" && len(s) <= maxClaimText && printable(s) && iam.Match(c.Pattern, s)
+		return s, s != "" && len(s) <= maxClaimText && printable(s) && glob.Match(c.Pattern, s)
 	case strictjson.True, strictjson.False:
 		s := string(d.Value(at))
 		return s, s == c.Pattern
@@ -172,7 +173,7 @@ func (c *Claim) fits(d *strictjson.Doc, at int) (string, bool) {
 			if d.Kind(i) != strictjson.String {
 				continue
 			}
-			if s := d.Str(i); s != "" && len(s) <= maxClaimText && printable(s) && iam.Match(c.Pattern, s) {
+			if s := d.Str(i); s != "" && len(s) <= maxClaimText && printable(s) && glob.Match(c.Pattern, s) {
 				return s, true
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/glob"
 	"sallyport.dev/sallyport/internal/iam/mirror"
 	"sallyport.dev/sallyport/internal/iam/quota"
 )
@@ -119,7 +120,7 @@ func (l *Limits) Bounds(x *gate.Exchange) []quota.Bound {
 	}
 	for i := range tenant {
 		r := &tenant[i]
-		if r.Model != "" && !iam.Match(r.Model, model) {
+		if r.Model != "" && !glob.Match(r.Model, model) {
 			continue
 		}
 		b := r.bound

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"sallyport.dev/sallyport/internal/iam/glob"
 	"sallyport.dev/sallyport/internal/strictjson"
 )
 
@@ -149,7 +150,7 @@ func (p *parser) entries(list int) ([]Entry, error) {
 			return nil, err
 		}
 		for _, before := range es {
-			if fits(before.Model, e.Model) {
+			if glob.Match(before.Model, e.Model) {
 				return nil, p.wrong(n, "an earlier pattern covers this one, so it would never count")
 			}
 		}

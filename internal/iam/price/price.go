@@ -7,8 +7,8 @@ package price
 import (
 	_ "embed"
 	"math/bits"
-	"strings"
 
+	"sallyport.dev/sallyport/internal/iam/glob"
 	"sallyport.dev/sallyport/internal/iam/quota"
 )
 
@@ -47,7 +47,7 @@ func Example() (*Table, error) { return Parse("prices.json", example) }
 // Of finds a model's price. known is false where the price is Unknown's.
 func (t *Table) Of(model string) (p Price, known bool) {
 	for i := range t.Entries {
-		if fits(t.Entries[i].Model, model) {
+		if glob.Match(t.Entries[i].Model, model) {
 			return t.Entries[i].Price, true
 		}
 	}
@@ -95,26 +95,4 @@ func dearest(es []Entry) (p Price) {
 		p.CacheWrite, p.Output = max(p.CacheWrite, e.CacheWrite), max(p.Output, e.Output)
 	}
 	return p
-}
-
-// fits takes at most len(pattern)*len(s) steps.
-func fits(pattern, s string) bool {
-	p, i := 0, 0
-	star, from := -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, from = p, i
-			p++
-		case p < len(pattern) && pattern[p] == s[i]:
-			p++
-			i++
-		case star >= 0:
-			from++
-			p, i = star+1, from
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"sallyport.dev/sallyport/internal/iam/glob"
 )
 
 // Rule maps a group of an identity provider to a role, or takes it away again. Group names are taken
@@ -73,7 +75,7 @@ func (m *Mapping) Grants(issuer string, groups []string) ([]Grant, error) {
 	got := map[[2]string]Grant{}
 	for _, effect := range []Effect{Allow, Deny} {
 		for _, r := range m.rules {
-			if r.Effect != effect || r.Issuer != issuer || !slices.ContainsFunc(groups, func(g string) bool { return match(r.Group, g) }) {
+			if r.Effect != effect || r.Issuer != issuer || !slices.ContainsFunc(groups, func(g string) bool { return glob.Match(r.Group, g) }) {
 				continue
 			}
 			if effect == Allow {
@@ -120,25 +122,4 @@ func (s *Set) CheckRule(author []Subject, r Rule) error {
 		return fmt.Errorf("rbac: there is no role %q in tenant %s", r.Role, r.Tenant)
 	}
 	return s.holds(author, role, where)
-}
-
-// match says whether s fits pattern, in which * stands for any run of bytes.
-func match(pattern, s string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == s
-	}
-	if !strings.HasPrefix(s, parts[0]) {
-		return false
-	}
-	s = s[len(parts[0]):]
-	last := parts[len(parts)-1]
-	for _, p := range parts[1 : len(parts)-1] {
-		i := strings.Index(s, p)
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(p):]
-	}
-	return strings.HasSuffix(s, last)
 }
