@@ -15,7 +15,7 @@ const helloStream = `{"model":"m","stream":true,"messages":[{"role":"user","cont
 // broken, within bounds, and the record says which.
 func TestB7Answers(t *testing.T) {
 	g := start(t, "  limits: {answer: 16MiB}\n", "")
-	done := g.steady(t, 2*time.Second)
+	done := g.steady(t, 2*time.Second, 5)
 	const rise = 160 << 20
 	for _, c := range []struct {
 		how      string

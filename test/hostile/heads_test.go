@@ -12,7 +12,7 @@ import (
 
 func TestB5Headers(t *testing.T) {
 	g := start(t, "", "")
-	done := g.steady(t, time.Second)
+	done := g.steady(t, time.Second, 0)
 	length := fmt.Sprintf("Content-Length: %d", len(hello))
 	many := make([]string, 0, 10_000)
 	for i := range 10_000 {

@@ -44,7 +44,7 @@ func (r *repeat) Read(p []byte) (int, error) {
 
 func TestB1BodyOverTheLimit(t *testing.T) {
 	g := start(t, smallLimits, "")
-	done := g.steady(t, time.Second)
+	done := g.steady(t, time.Second, 0)
 	const size, limit = 100 << 20, 8 << 20
 	word := strings.Repeat("good morning ", 1000)
 	chunk := fmt.Sprintf("%x\r\n%s\r\n", len(word), word)
@@ -109,7 +109,7 @@ func packed(t *testing.T, name string, size int64) []byte {
 
 func TestB2EncodedBombs(t *testing.T) {
 	g := start(t, smallLimits, "")
-	done := g.steady(t, time.Second)
+	done := g.steady(t, time.Second, 0)
 	for _, name := range []string{"gzip", "deflate", "br", "zstd"} {
 		bomb := packed(t, name, 512<<20)
 		var r reply
@@ -148,7 +148,7 @@ func chat(content string) string {
 
 func TestB3Documents(t *testing.T) {
 	g := start(t, "", "")
-	done := g.steady(t, 2*time.Second)
+	done := g.steady(t, 2*time.Second, 0)
 	keys := func() string {
 		var b strings.Builder
 		for i := range 1_000_000 {

@@ -22,7 +22,7 @@ func TestS1SlowHeads(t *testing.T) {
 	t.Parallel()
 	const n, limit = 1000, 2 * time.Second
 	g := start(t, "  timeouts: {header: 2s}\n", "")
-	done := g.steady(t, time.Second)
+	done := g.steady(t, time.Second, 0)
 	var wg sync.WaitGroup
 	var late, early atomic.Int64
 	raw := head("POST " + chatPath + " HTTP/1.1")
@@ -71,7 +71,7 @@ func TestS1SlowHeads(t *testing.T) {
 func TestS2SlowBody(t *testing.T) {
 	t.Parallel()
 	g := start(t, "", "")
-	done := g.steady(t, time.Second)
+	done := g.steady(t, time.Second, 0)
 	c, err := net.Dial("tcp", g.Addr)
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestS2SlowBody(t *testing.T) {
 func TestS3SlowReader(t *testing.T) {
 	t.Parallel()
 	g := start(t, "  timeouts: {write_stall: 2s}\n", "")
-	done := g.steady(t, time.Second)
+	done := g.steady(t, time.Second, 0)
 	c, err := net.Dial("tcp", g.Addr)
 	if err != nil {
 		t.Fatal(err)
