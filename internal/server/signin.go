@@ -28,7 +28,7 @@ func newSignin(db *store, p *people, note api.Recorder, log *slog.Logger) (*sign
 		return nil, err
 	}
 	a, err := account.New(account.Options{
-		Store: db.docs, Sessions: ss, Hasher: password.New(password.Options{}), Throttle: throttle.New(nil), Sealer: sealer{p.seals},
+		Store: db.docs, Sessions: ss, Hasher: password.New(password.Options{}), Throttle: throttle.New(nil), Sealer: sealer{p.seals, account.KindLogin},
 		Event: func(ctx context.Context, e account.Event) {
 			f := map[string]string{
 				"ok": strconv.FormatBool(e.OK), "reason": e.Reason, "tenant": e.Tenant, "user": e.User, "amr": strings.Join(e.AMR, " "),
@@ -53,12 +53,15 @@ func newSignin(db *store, p *people, note api.Recorder, log *slog.Logger) (*sign
 }
 
 // sealer seals what people prove themselves with, each value bound to its place.
-type sealer struct{ ring *envelope.Keyring }
+type sealer struct {
+	ring  *envelope.Keyring
+	table string
+}
 
 func (s sealer) Seal(_ context.Context, tenant, row, column string, v secret.String) ([]byte, error) {
-	return s.ring.Seal(tenant, envelope.Place{Table: account.KindLogin, Row: row, Column: column}, v)
+	return s.ring.Seal(tenant, envelope.Place{Table: s.table, Row: row, Column: column}, v)
 }
 
 func (s sealer) Open(_ context.Context, tenant, row, column string, b []byte) (secret.String, error) {
-	return s.ring.Open(tenant, envelope.Place{Table: account.KindLogin, Row: row, Column: column}, b)
+	return s.ring.Open(tenant, envelope.Place{Table: s.table, Row: row, Column: column}, b)
 }

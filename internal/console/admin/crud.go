@@ -30,6 +30,15 @@ type resource[T document.Entity, In any] struct {
 	edit func(ctx context.Context, c *api.Call, tx document.Tx, v *T, in In) error
 	// gone, when set, may refuse or complete a deletion.
 	gone func(ctx context.Context, c *api.Call, tx document.Tx, v T) error
+	// after, when set, completes every change, within its transaction.
+	after func(ctx context.Context, c *api.Call, tx document.Tx) error
+}
+
+func (r resource[T, In]) complete(ctx context.Context, c *api.Call, tx document.Tx) error {
+	if r.after == nil {
+		return nil
+	}
+	return r.after(ctx, c, tx)
 }
 
 // routes are the five usual operations.
@@ -46,8 +55,10 @@ func (r resource[T, In]) routes(d *Deps) []api.Route {
 					if v, err = r.make(ctx, c, tx, in); err != nil {
 						return err
 					}
-					rev, err = document.Put(ctx, tx, v, 0)
-					return err
+					if rev, err = document.Put(ctx, tx, v, 0); err != nil {
+						return err
+					}
+					return r.complete(ctx, c, tx)
 				})
 				if err == nil {
 					c.Changed(v.Head().ID, nil, v)
@@ -85,8 +96,10 @@ func (r resource[T, In]) routes(d *Deps) []api.Route {
 					if err = r.edit(ctx, c, tx, &after, in); err != nil {
 						return err
 					}
-					rev, err = document.Put(ctx, tx, after, at)
-					return err
+					if rev, err = document.Put(ctx, tx, after, at); err != nil {
+						return err
+					}
+					return r.complete(ctx, c, tx)
 				})
 				if err == nil {
 					c.Changed(before.Head().ID, before, after)
@@ -106,7 +119,10 @@ func (r resource[T, In]) routes(d *Deps) []api.Route {
 							return err
 						}
 					}
-					return tx.Delete(ctx, before.Head().Kind, before.Head().ID)
+					if err := tx.Delete(ctx, before.Head().Kind, before.Head().ID); err != nil {
+						return err
+					}
+					return r.complete(ctx, c, tx)
 				})
 				if err == nil {
 					c.Changed(before.Head().ID, before, nil)

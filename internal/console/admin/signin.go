@@ -14,6 +14,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/password"
 	"sallyport.dev/sallyport/internal/iam/session"
+	"sallyport.dev/sallyport/internal/iam/sso"
 	"sallyport.dev/sallyport/internal/secret"
 )
 
@@ -62,6 +63,8 @@ type Me struct {
 	AMR     []string       `json:"amr"`
 	Fresh   time.Time      `json:"fresh,omitzero"`
 	Session string         `json:"session,omitempty"`
+	// StepUp is where to prove it again, for who signed in with an identity provider.
+	StepUp string `json:"step_up,omitempty"`
 }
 
 // SessionInfo is a session as it is shown.
@@ -127,7 +130,11 @@ func (d *Deps) people() []api.Route {
 			return d.step(c, s, err)
 		}),
 		api.Do(self("GET", "/me", "get", "Say who is signed in"), func(_ context.Context, c *api.Call, _ api.None) (Me, error) {
-			return Me{Kind: c.Actor.Kind, User: c.Actor.User, AMR: c.Actor.AMR, Fresh: c.Actor.Fresh, Session: c.Actor.Session}, nil
+			m := Me{Kind: c.Actor.Kind, User: c.Actor.User, AMR: c.Actor.AMR, Fresh: c.Actor.Fresh, Session: c.Actor.Session}
+			if c.Actor.Provider != "" {
+				m.StepUp = sso.Path + c.Actor.Tenant + "/" + c.Actor.Provider + "/step-up"
+			}
+			return m, nil
 		}),
 		api.Do(self("POST", "/me/step-up", "step_up", "Prove again who you are, for what is dangerous"), func(ctx context.Context, c *api.Call, in Ticket) (api.None, error) {
 			tok, _ := session.Token(c.Request(), d.Secure)
