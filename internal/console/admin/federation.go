@@ -38,6 +38,8 @@ type IdentityProviderSpec struct {
 	StrongAMR       []string `json:"strong_amr,omitempty"`
 	StrongACR       []string `json:"strong_acr,omitempty"`
 	CA              string   `json:"ca,omitempty"`
+
+	sealed []byte // ClientSecret
 }
 
 // SignInWith is a provider on the sign-in page.
@@ -53,6 +55,12 @@ func (d *Deps) identityProviders() []api.Route {
 	}
 	r := resource[sso.Provider, IdentityProviderSpec]{
 		name: "identity_provider", plural: "identity-providers", doc: "an identity provider",
+		before: func(ctx context.Context, c *api.Call, in *IdentityProviderSpec) (err error) {
+			if in.ClientSecret != "" {
+				in.sealed, err = d.SSO.Seal(ctx, c.Tenant, in.Name, secret.New(in.ClientSecret))
+			}
+			return err
+		},
 		make: func(ctx context.Context, c *api.Call, tx document.Tx, in IdentityProviderSpec) (sso.Provider, error) {
 			p := sso.Provider{ID: directory.NewID("idp"), Tenant: c.Tenant, Name: in.Name, Protocol: in.Protocol, Created: d.stamp()}
 			if err := tenantExists(ctx, tx, c.Tenant); err != nil {
@@ -74,7 +82,7 @@ func (d *Deps) identityProviders() []api.Route {
 			return d.forgetProvider(ctx, tx, p, moved)
 		},
 		gone: func(ctx context.Context, _ *api.Call, tx document.Tx, p sso.Provider) error {
-			if err := d.SSO.SetSecret(ctx, tx, &p, secret.String{}); err != nil {
+			if err := d.SSO.SetSecret(ctx, tx, &p, nil); err != nil {
 				return err
 			}
 			return d.forgetProvider(ctx, tx, &p, true)
@@ -107,8 +115,8 @@ func (d *Deps) fillProvider(ctx context.Context, tx document.Tx, p *sso.Provider
 	if p.Title == "" {
 		p.Title = p.Name
 	}
-	if in.ClientSecret != "" {
-		if err := d.SSO.SetSecret(ctx, tx, p, secret.New(in.ClientSecret)); err != nil {
+	if in.sealed != nil {
+		if err := d.SSO.SetSecret(ctx, tx, p, in.sealed); err != nil {
 			return err
 		}
 	}

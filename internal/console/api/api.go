@@ -36,7 +36,7 @@ type Actor struct {
 	Session string // id of the session; empty without one
 	// Provider is the identity provider that the session comes from; empty for a local account.
 	Provider string
-	User    directory.User
+	User     directory.User
 	// AMR are the ways in which they proved who they are (RFC 8176), and Fresh until when the last
 	// step-up holds.
 	AMR   []string

@@ -118,25 +118,26 @@ func (s *Service) List(ctx context.Context, tenant string) ([]Provider, error) {
 	return out, nil
 }
 
-// SetSecret keeps a client secret, sealed, within the transaction that makes or changes the provider.
-// Empty: there is none.
-func (s *Service) SetSecret(ctx context.Context, tx document.Tx, p *Provider, v secret.String) error {
+// Seal seals a client secret for the provider of a name.
+func (s *Service) Seal(ctx context.Context, tenant, name string, v secret.String) ([]byte, error) {
+	return s.o.Sealer.Seal(ctx, tenant, name, "client_secret", v)
+}
+
+// SetSecret keeps a sealed client secret within the transaction that makes or changes the provider;
+// nil: there is none.
+func (s *Service) SetSecret(ctx context.Context, tx document.Tx, p *Provider, sealed []byte) error {
 	_, rev, err := document.Get[secretRow](ctx, tx, p.ID)
 	if err != nil && !errors.Is(err, document.ErrNotFound) {
 		return err
 	}
-	if p.HasSecret = !v.Empty(); v.Empty() {
-		if rev == 0 {
-			return nil
-		}
-		return tx.Delete(ctx, KindSecret, p.ID)
-	}
-	sealed, err := s.o.Sealer.Seal(ctx, p.Tenant, p.ID, "client_secret", v)
-	if err != nil {
+	if p.HasSecret = sealed != nil; p.HasSecret {
+		_, err = document.Put(ctx, tx, secretRow{p.ID, p.Tenant, sealed}, rev)
 		return err
 	}
-	_, err = document.Put(ctx, tx, secretRow{p.ID, p.Tenant, sealed}, rev)
-	return err
+	if rev == 0 {
+		return nil
+	}
+	return tx.Delete(ctx, KindSecret, p.ID)
 }
 
 // Try builds what a provider's settings say, so that an error is seen by whoever changes them.
@@ -179,7 +180,7 @@ func (s *Service) find(ctx context.Context, tenant, name, protocol string) (Prov
 		return p, m, nil
 	}
 	if p.HasSecret {
-		if client, err = s.o.Sealer.Open(ctx, p.Tenant, p.ID, "client_secret", sealed); err != nil {
+		if client, err = s.o.Sealer.Open(ctx, p.Tenant, p.Name, "client_secret", sealed); err != nil {
 			return p, made{}, fmt.Errorf("sso: open client secret: %w", err)
 		}
 	}

@@ -29,6 +29,7 @@ func StartZitadel(t testing.TB, port int, redirect string) *Process {
 type NodeOP struct {
 	port int
 	env  []string
+	keys map[string]string // by kid
 	run  *Process
 	t    testing.TB
 }
@@ -43,7 +44,7 @@ func StartNode(t testing.TB, redirect string, env ...string) *NodeOP {
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "oidc-provider")); err != nil {
 		Missing(t, "oidc-provider is not installed: run `npm ci --ignore-scripts` in test/idp/node")
 	}
-	o := &NodeOP{t: t, port: Port(t)}
+	o := &NodeOP{t: t, port: Port(t), keys: map[string]string{}}
 	o.env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), fmt.Sprint("PORT=", o.port), "REDIRECT_URI=" + redirect, "GROUPS=staff,admins"}, env...)
 	o.Restart("k1")
 	return o
@@ -52,15 +53,18 @@ func StartNode(t testing.TB, redirect string, env ...string) *NodeOP {
 // Issuer is its issuer.
 func (o *NodeOP) Issuer() string { return Local(o.port) }
 
-// Restart starts it anew, with new keys and further settings. It remembers nobody.
+// Restart starts it anew, with the keys of a name and further settings. It remembers nobody.
 func (o *NodeOP) Restart(kid string, env ...string) {
 	o.t.Helper()
 	if o.run != nil {
 		o.run.Stop()
 	}
+	if o.keys[kid] == "" {
+		o.keys[kid] = privateJWKS(o.t, kid)
+	}
 	cmd := exec.Command("node", "op.js")
 	cmd.Dir = filepath.Join(Parts(), "node")
-	cmd.Env = append(append(slices.Clone(o.env), "JWKS="+privateJWKS(o.t, kid)), env...)
+	cmd.Env = append(append(slices.Clone(o.env), "JWKS="+o.keys[kid]), env...)
 	o.run = Start(o.t, o.Issuer()+"/.well-known/openid-configuration", cmd)
 }
 
