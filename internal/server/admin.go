@@ -161,7 +161,7 @@ func (k *desk) byKey(r *http.Request) (*api.Actor, error) {
 }
 
 // administer opens the socket of the data directory, and the console's listener where there is one.
-func (s *Server) administer(cfg *config.Config) error {
+func (s *Server) administer(ctx context.Context, cfg *config.Config) error {
 	k := &desk{
 		state: s.state, store: s.store, people: s.people, note: s.audit, log: s.log,
 		cfg: func() *config.Config { s.mu.Lock(); defer s.mu.Unlock(); return s.cfg },
@@ -177,6 +177,7 @@ func (s *Server) administer(cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("build administration: %w", err)
 	}
+	s.ran.Go(func() { k.sweep(ctx) })
 	ln, err := local.Listen(cfg.DataDir)
 	if err != nil {
 		return fmt.Errorf("open administration: %w", err)

@@ -124,6 +124,9 @@ func (d *Deps) users() resource[directory.User, UserSpec] {
 			if err := d.holdsAll(ctx, c, tx, u.ID); err != nil {
 				return err
 			}
+			if err := d.unlink(ctx, tx, u, in.Links); err != nil {
+				return err
+			}
 		}
 		if u.Active && !in.Active {
 			if err := d.leaves(ctx, tx, u.Tenant, u.ID); err != nil {
@@ -157,7 +160,10 @@ func (d *Deps) users() resource[directory.User, UserSpec] {
 			if err := d.endSessions(ctx, c, tx, u.ID); err != nil {
 				return err
 			}
-			return d.leaves(ctx, tx, u.Tenant, u.ID)
+			if err := d.leaves(ctx, tx, u.Tenant, u.ID); err != nil {
+				return err
+			}
+			return d.unlink(ctx, tx, &u, nil)
 		},
 	}
 }

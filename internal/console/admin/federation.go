@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"sallyport.dev/sallyport/internal/console/api"
 	"sallyport.dev/sallyport/internal/iam/access"
@@ -73,6 +74,9 @@ func (d *Deps) identityProviders() []api.Route {
 				return api.Refuse(http.StatusUnprocessableEntity, "invalid", "A provider keeps its name and protocol: addresses and mappings refer to them.")
 			}
 			moved := in.Issuer != p.Issuer
+			if moved && p.HasSecret && in.sealed == nil {
+				return api.Refuse(http.StatusUnprocessableEntity, "invalid", "Another issuer would be told the client secret of this one; give its own client_secret.")
+			}
 			if err := d.fillProvider(ctx, tx, p, in); err != nil {
 				return err
 			}
@@ -135,6 +139,22 @@ func (d *Deps) forgetProvider(ctx context.Context, tx document.Tx, p *sso.Provid
 	}
 	_, err := session.End(ctx, tx, p.Tenant, func(s *session.Session) bool { return s.Provider == p.Name })
 	return err
+}
+
+// unlink ends what the accounts of a person that are no longer theirs gave: sessions, and roles.
+func (d *Deps) unlink(ctx context.Context, tx document.Tx, u *directory.User, keep []directory.Link) error {
+	for _, l := range u.Links {
+		if slices.Contains(keep, l) {
+			continue
+		}
+		if _, err := access.Forget(ctx, tx, u.Tenant, l.Provider, u.ID); err != nil {
+			return err
+		}
+		if _, err := session.End(ctx, tx, u.Tenant, func(s *session.Session) bool { return s.User == u.ID && s.Provider == l.Provider }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // MappingSpec makes or changes a mapping of a provider's group to a role.

@@ -144,6 +144,16 @@ func (d *Deps) people() []api.Route {
 			}
 			return api.None{}, signinError(err)
 		}),
+		api.Do(secretly(self("POST", "/me/second-factor", "add_second", "Begin to set up an authenticator, for who signed in with an identity provider")), func(ctx context.Context, c *api.Call, _ api.None) (Enrolment, error) {
+			tok, _ := session.Token(c.Request(), d.Secure)
+			seed, uri, err := a.AddSecond(ctx, tok)
+			return Enrolment{seed.Reveal(), uri.Reveal()}, signinError(err)
+		}),
+		api.Do(secretly(self("POST", "/me/second-factor/confirm", "confirm_second", "Confirm that authenticator with a code of it")), func(ctx context.Context, c *api.Call, in Ticket) (SignIn, error) {
+			tok, _ := session.Token(c.Request(), d.Secure)
+			next, codes, err := a.ConfirmSecond(ctx, tok, in.Code, from(c.Request()))
+			return d.step(c, account.Step{Next: account.NextDone, Token: next, Recovery: codes}, err)
+		}),
 		api.Do(self("POST", "/me/password", "password", "Change the own password; every other session ends"), func(ctx context.Context, c *api.Call, in struct {
 			Old string `json:"old"`
 			New string `json:"new"`
@@ -202,6 +212,9 @@ func (d *Deps) people() []api.Route {
 			}),
 	}
 }
+
+// secretly marks a route whose answer or body nobody may keep.
+func secretly(r api.Route) api.Route { r.Secret = true; return r }
 
 // mayReset: who gives somebody a new way to sign in could use it, so they must hold what the person holds.
 func (d *Deps) mayReset(ctx context.Context, c *api.Call) error {

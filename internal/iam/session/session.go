@@ -170,7 +170,8 @@ func (m *Sessions) Rotate(ctx context.Context, token secret.String) (Session, se
 	return held(s, fresh, err)
 }
 
-// StepUp notes that the person proved again who they are, and how, and rotates the token.
+// StepUp notes that the person proved again who they are, in two ways all in all, and rotates the token.
+// Of a session that a provider began, it notes that there were two (Strong): here or there.
 func (m *Sessions) StepUp(ctx context.Context, token secret.String, amr []string) (Session, secret.String, error) {
 	if len(amr) == 0 {
 		return Session{}, secret.String{}, errors.New("session: step up: a proof is needed")
@@ -178,6 +179,9 @@ func (m *Sessions) StepUp(ctx context.Context, token secret.String, amr []string
 	fresh := newToken()
 	s, err := m.change(ctx, "step up", token, func(s *Session) {
 		now := m.o.Now()
+		if s.Provider != "" && !slices.Contains(amr, "mfa") {
+			amr = append(slices.Clone(amr), "mfa")
+		}
 		s.Hash, s.AMR, s.Auth, s.Fresh = hash(fresh), amr, now, now.Add(m.o.Fresh)
 	})
 	return held(s, fresh, err)

@@ -115,11 +115,17 @@ async function home() {
   $("who").textContent = (me.user.name || me.user.user_name) + ", " + me.user.tenant;
   const fresh = me.fresh && new Date(me.fresh) > new Date();
   $("fresh").textContent = fresh ? "Confirmed until " + day(me.fresh) + "." : "What is dangerous asks for a code first.";
-  $("bycode").hidden = $("confirm").hidden = Boolean(me.step_up);
   $("elsewhere").hidden = !me.step_up;
-  if (me.step_up) $("elsewhere").replaceChildren(link("Confirm at your identity provider", me.step_up));
+  if (me.step_up) $("elsewhere").replaceChildren(link("Confirm at your identity provider", me.step_up), " or, when it asks for one factor only, here: ", button("Set up an authenticator", addSecond));
   show("home");
   await Promise.all([sessions(), keys()]);
+}
+
+// addSecond sets up a second factor of our own, for who signed in elsewhere.
+async function addSecond() {
+  $("seed").textContent = (await call("POST", "/me/second-factor")).seed;
+  ticket = "";
+  show("enrol");
 }
 
 function link(text, path) {
@@ -173,7 +179,7 @@ const list = (s) => s.split(",").map((x) => x.trim()).filter(Boolean);
 on("signin", async (f) => step(await call("POST", "/signin", f)));
 on("link", async (f) => step(await call("POST", "/signin/link", { link: location.hash.slice(1), password: f.password })));
 on("second", async (f) => step(await call("POST", "/signin/second", { ticket, code: f.code.trim() })));
-on("enrol", async (f) => step(await call("POST", "/signin/confirm", { ticket, code: f.code.trim() })));
+on("enrol", async (f) => step(await call("POST", ticket ? "/signin/confirm" : "/me/second-factor/confirm", { ticket, code: f.code.trim() })));
 on("stepup", async (f, form) => {
   await call("POST", "/me/step-up", { ticket: "", code: f.code.trim() });
   form.reset();
