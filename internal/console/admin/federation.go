@@ -188,9 +188,27 @@ func (d *Deps) mappings() []api.Route {
 		}
 		return nil
 	}
+	// lift: to take a denial away is to give what the other mappings of the provider then give.
+	lift := func(ctx context.Context, c *api.Call, tx document.Tx, m *access.Mapping) error {
+		if err := check(ctx, c, tx, m); err != nil || !m.Deny || c.Actor.Kind == KindLocal {
+			return err
+		}
+		all, err := document.List[access.Mapping](ctx, tx, &c.Tenant)
+		if err != nil {
+			return err
+		}
+		for _, x := range all {
+			if !x.Deny && x.Provider == m.Provider && (m.Role == "*" || m.Role == x.Role) {
+				if err := check(ctx, c, tx, &x); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
 	fill := func(ctx context.Context, c *api.Call, tx document.Tx, m *access.Mapping, in MappingSpec) error {
 		if m.Provider != "" { // what it gave or took before, whoever changes it could take or give
-			if err := check(ctx, c, tx, m); err != nil {
+			if err := lift(ctx, c, tx, m); err != nil {
 				return err
 			}
 		}
@@ -208,8 +226,7 @@ func (d *Deps) mappings() []api.Route {
 		},
 		edit: fill,
 		gone: func(ctx context.Context, c *api.Call, tx document.Tx, m access.Mapping) error {
-			// To take a denial away is to give what it denied.
-			return check(ctx, c, tx, &m)
+			return lift(ctx, c, tx, &m)
 		},
 		after: func(ctx context.Context, c *api.Call, tx document.Tx) error {
 			users, err := access.Remap(ctx, tx, c.Tenant, d.stamp())
