@@ -2,13 +2,11 @@ package access
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
+	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/rbac"
 )
@@ -49,6 +47,7 @@ func (m Mapping) RBAC() rbac.Rule {
 // Federated is what a provider last said of a person: kept so that a change of the mappings counts at
 // once, not at the next sign-in.
 type Federated struct {
+	ID       string    `json:"id"`
 	User     string    `json:"user"`
 	Tenant   string    `json:"tenant"`
 	Provider string    `json:"provider"`
@@ -57,18 +56,22 @@ type Federated struct {
 	At       time.Time `json:"at"`
 }
 
-// Head implements document.Entity.
+// Head implements document.Entity. Ids are new ones each time: one that was used is never used again.
 func (f Federated) Head() document.Head {
-	return document.Head{Kind: KindFederated, ID: federatedID(f.User, f.Provider), Tenant: f.Tenant}
+	return document.Head{Kind: KindFederated, ID: f.ID, Tenant: f.Tenant, Keys: []string{federatedKey(f.Tenant, f.User, f.Provider)}}
 }
 
-func federatedID(user, provider string) string { return user + "." + provider }
+func federatedKey(tenant, user, provider string) string {
+	return document.Key("federated", tenant, user, provider)
+}
 
 // SetGroups notes what a provider says that a person is in, and gives and takes what the mappings make
 // of it. It says whether the person's roles changed.
 func SetGroups(ctx context.Context, tx document.Tx, tenant, provider, user string, groups []string, at time.Time) (changed bool, err error) {
-	f, rev, err := document.Get[Federated](ctx, tx, federatedID(user, provider))
-	if err != nil && !errors.Is(err, document.ErrNotFound) {
+	f, rev, err := document.Find[Federated](ctx, tx, federatedKey(tenant, user, provider))
+	if errors.Is(err, document.ErrNotFound) {
+		f.ID = directory.NewID("federated")
+	} else if err != nil {
 		return false, err
 	}
 	m, err := mappings(ctx, tx, tenant)
@@ -101,7 +104,7 @@ func Remap(ctx context.Context, tx document.Tx, tenant string, at time.Time) (us
 		if !changed {
 			continue
 		}
-		_, rev, err := document.Get[Federated](ctx, tx, federatedID(f.User, f.Provider))
+		_, rev, err := document.Get[Federated](ctx, tx, f.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +132,7 @@ func Forget(ctx context.Context, tx document.Tx, tenant, provider, user string) 
 				return nil, err
 			}
 		}
-		if err := tx.Delete(ctx, KindFederated, federatedID(f.User, f.Provider)); err != nil {
+		if err := tx.Delete(ctx, KindFederated, f.ID); err != nil {
 			return nil, err
 		}
 		users = append(users, f.User)
@@ -158,15 +161,18 @@ func (f *Federated) give(ctx context.Context, tx document.Tx, m *rbac.Mapping, a
 	var ids []string
 	for _, g := range grants {
 		b := Binding{
-			ID: mappedID(f.User, f.Provider, g), Tenant: f.Tenant, Kind: rbac.User, Subject: f.User,
+			Tenant: f.Tenant, Kind: rbac.User, Subject: f.User,
 			Role: g.Role, Team: g.Team, Source: f.Provider, Created: at,
 		}
-		ids = append(ids, b.ID)
-		if _, err := tx.Get(ctx, KindBinding, b.ID); err == nil {
+		there, _, err := document.Find[Binding](ctx, tx, b.Head().Keys[0])
+		if err == nil {
+			ids = append(ids, there.ID)
 			continue
 		} else if !errors.Is(err, document.ErrNotFound) {
 			return false, err
 		}
+		b.ID = directory.NewID("binding")
+		ids = append(ids, b.ID)
 		if _, err := document.Put(ctx, tx, b, 0); err != nil {
 			return false, err
 		}
@@ -190,10 +196,4 @@ func remove(ctx context.Context, tx document.Tx, id string) error {
 		return err
 	}
 	return nil
-}
-
-// mappedID is the same for the same grant, so that giving it twice changes nothing.
-func mappedID(user, provider string, g rbac.Grant) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{user, provider, g.Role, g.Team}, "\x00")))
-	return "binding_" + hex.EncodeToString(sum[:12])
 }
