@@ -63,8 +63,9 @@ type Me struct {
 	AMR     []string       `json:"amr"`
 	Fresh   time.Time      `json:"fresh,omitzero"`
 	Session string         `json:"session,omitempty"`
-	// StepUp is where to prove it again, for who signed in with an identity provider.
-	StepUp string `json:"step_up,omitempty"`
+	// Elsewhere: they signed in with an identity provider. StepUp is where to prove it again there, if it can be.
+	Elsewhere bool   `json:"elsewhere,omitzero"`
+	StepUp    string `json:"step_up,omitempty"`
 }
 
 // SessionInfo is a session as it is shown.
@@ -129,12 +130,17 @@ func (d *Deps) people() []api.Route {
 			s, err := a.ConfirmTOTP(ctx, secret.New(in.Ticket), in.Code, from(c.Request()))
 			return d.step(c, s, err)
 		}),
-		api.Do(self("GET", "/me", "get", "Say who is signed in"), func(_ context.Context, c *api.Call, _ api.None) (Me, error) {
+		api.Do(self("GET", "/me", "get", "Say who is signed in"), func(ctx context.Context, c *api.Call, _ api.None) (Me, error) {
 			m := Me{Kind: c.Actor.Kind, User: c.Actor.User, AMR: c.Actor.AMR, Fresh: c.Actor.Fresh, Session: c.Actor.Session}
-			if c.Actor.Provider != "" {
+			if c.Actor.Provider == "" || d.SSO == nil {
+				return m, nil
+			}
+			m.Elsewhere = true
+			there, err := d.SSO.StepsUp(ctx, c.Actor.Tenant, c.Actor.Provider)
+			if there {
 				m.StepUp = sso.Path + c.Actor.Tenant + "/" + c.Actor.Provider + "/step-up"
 			}
-			return m, nil
+			return m, err
 		}),
 		api.Do(self("POST", "/me/step-up", "step_up", "Prove again who you are, for what is dangerous"), func(ctx context.Context, c *api.Call, in Ticket) (api.None, error) {
 			tok, _ := session.Token(c.Request(), d.Secure)

@@ -39,7 +39,18 @@ func (s *Service) Start(ctx context.Context, tenant, name string) (*federation.P
 	return s.begin(ctx, tenant, name, federation.Ask{})
 }
 
-// StartStepUp has somebody who is signed in prove it again at the provider that they came from.
+// StepsUp says whether a provider is asked for step-ups. One of SAML is not: its answer is a post from
+// another site, with which browsers send no session. There a second factor of our own steps up, or a new sign-in.
+func (s *Service) StepsUp(ctx context.Context, tenant, name string) (bool, error) {
+	p, _, err := document.Find[Provider](ctx, s.o.Docs, document.Key("name", tenant, name))
+	if errors.Is(err, document.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && !p.Disabled && p.Protocol == OIDC, err
+}
+
+// StartStepUp has somebody who is signed in prove it again at the provider that they came from, where it
+// is asked for that (StepsUp).
 func (s *Service) StartStepUp(ctx context.Context, tenant, name string, in session.Session) (*federation.Pending, error) {
 	u, _, err := document.Get[directory.User](ctx, s.o.Docs, in.User)
 	if err != nil {
@@ -49,7 +60,7 @@ func (s *Service) StartStepUp(ctx context.Context, tenant, name string, in sessi
 	if in.Provider != name || in.Tenant != tenant || at < 0 {
 		return nil, federation.Refuse("sso: the session is not of this provider")
 	}
-	p, _, err := s.find(ctx, tenant, name, "")
+	p, _, err := s.find(ctx, tenant, name, OIDC)
 	if err != nil {
 		return nil, err
 	}

@@ -99,6 +99,7 @@ function row(cells) {
   return tr;
 }
 
+const failed = "The sign-in failed. Why is on the gateway's record.";
 const day = (t) => (t ? new Date(t).toLocaleString() : "never");
 
 async function home() {
@@ -107,16 +108,17 @@ async function home() {
   } catch (err) {
     if (err.status !== 401) say(err.message);
     $("who").textContent = "";
-    if (location.hash === "#failed") say("The sign-in failed. Why is on the gateway's record.");
+    if (location.hash === "#failed") say(failed);
     if (location.pathname === "/console/link") return show("link");
     show("signin");
     return providers();
   }
+  if (location.hash === "#failed") say(failed);
   $("who").textContent = (me.user.name || me.user.user_name) + ", " + me.user.tenant;
   const fresh = me.fresh && new Date(me.fresh) > new Date();
   $("fresh").textContent = fresh ? "Confirmed until " + day(me.fresh) + "." : "What is dangerous asks for a code first.";
-  $("elsewhere").hidden = !me.step_up;
-  if (me.step_up) $("elsewhere").replaceChildren(link("Confirm at your identity provider", me.step_up), " or, when it asks for one factor only, here: ", button("Set up an authenticator", addSecond));
+  $("elsewhere").hidden = !me.elsewhere;
+  $("elsewhere").replaceChildren(...(me.step_up ? [link("Confirm at your identity provider", me.step_up), " or, when it asks for one factor only, here. "] : []), button("Set up an authenticator", addSecond));
   show("home");
   await Promise.all([sessions(), keys()]);
 }
