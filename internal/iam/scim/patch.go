@@ -332,6 +332,9 @@ func (p *path) chosen(box map[string]any, verb string, v any) error {
 		return err
 	}
 	part, _ := x.(map[string]any)
+	if len(part) == 0 {
+		return bad("invalidValue", "%s is an object with something in it.", p.attr.Name)
+	}
 	out := slices.Clone(list)
 	for i, e := range out {
 		o, ok := e.(map[string]any)

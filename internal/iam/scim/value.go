@@ -71,20 +71,17 @@ func value(a *Attribute, v any, where string) (any, error) {
 	var out []any
 	primary := 0
 	for _, e := range list {
-		if s, ok := e.(string); ok && a.Type == "complex" {
-			e = map[string]any{"value": s}
-		}
 		x, err := single(a, e, where)
 		if err != nil {
 			return nil, err
 		}
 		if m, ok := x.(map[string]any); ok {
-			if len(m) == 0 {
-				continue
-			}
 			if m["primary"] == true {
 				primary++
 			}
+		}
+		if x == nil && a.Name == "members" {
+			return nil, bad("invalidValue", "A member is named by the id in value.")
 		}
 		if x != nil {
 			out = append(out, x)
@@ -115,6 +112,9 @@ func single(a *Attribute, v any, where string) (any, error) {
 		}
 		return nil, bad("invalidValue", "%s is a boolean.", where)
 	case "complex":
+		if s, ok := v.(string); ok && find(a.Sub, "value") != nil { // Entra sends a manager so
+			v = map[string]any{"value": s}
+		}
 		m, ok := v.(map[string]any)
 		if !ok {
 			return nil, bad("invalidValue", "%s is an object.", where)
