@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -111,9 +112,12 @@ func (s *Server) replace(cfg *config.Config) error {
 	case cfg.Audit.Mode != s.cfg.Audit.Mode || cfg.Audit.SegmentBytes != s.cfg.Audit.SegmentBytes || cfg.Audit.Checkpoint != s.cfg.Audit.Checkpoint:
 		return fmt.Errorf("audit.mode, audit.segment_bytes and audit.checkpoint cannot change while running; restart to change them")
 	}
+	if err := s.people.setMasterKeys(cfg, s.store); err != nil {
+		return err
+	}
 	g, err := s.build(cfg)
 	if err != nil {
-		return err
+		return errors.Join(err, s.people.setMasterKeys(s.cfg, s.store))
 	}
 	old := s.graph.Swap(g)
 	s.cfg = cfg

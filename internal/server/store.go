@@ -23,6 +23,7 @@ import (
 	"sallyport.dev/sallyport/internal/secret/envelope"
 	"sallyport.dev/sallyport/internal/store/postgres"
 	"sallyport.dev/sallyport/internal/store/redis"
+	"sallyport.dev/sallyport/internal/store/relational"
 	"sallyport.dev/sallyport/internal/store/sqlite"
 )
 
@@ -30,6 +31,7 @@ import (
 type store struct {
 	keys  iam.KeyStore
 	docs  document.Store
+	all   *relational.DB // for backups
 	close func() error
 }
 
@@ -52,7 +54,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*store, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open database: %w", err)
 		}
-		return &store{db.Keys(), db.Documents(), db.Close}, nil
+		return &store{db.Keys(), db.Documents(), db.DB, db.Close}, nil
 	}
 	dsn, err := cfg.IAM.Database.Resolve()
 	if err != nil {
@@ -62,7 +64,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	return &store{db.Keys(), db.Documents(), db.Close}, nil
+	return &store{db.Keys(), db.Documents(), db.DB, db.Close}, nil
 }
 
 // people is the directory in memory. One serves every graph: it does not depend on the configuration.
@@ -85,13 +87,9 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	var old []envelope.KEK
-	for i, ref := range cfg.IAM.OldMasterKeys {
-		k, err := envelope.LoadKEK(ref)
-		if err != nil {
-			return nil, fmt.Errorf("load iam.old_master_keys[%d]: %w", i, err)
-		}
-		old = append(old, k)
+	old, err := oldMasterKeys(cfg)
+	if err != nil {
+		return nil, err
 	}
 	seals, err := envelope.New(ctx, envelope.Options{Store: datakeys.Store{Docs: s.docs}, Current: kek, Old: old})
 	if err != nil {
@@ -129,6 +127,38 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 		return nil, fmt.Errorf("read directory: %w", err)
 	}
 	return p, nil
+}
+
+// oldMasterKeys are those that can still be read.
+func oldMasterKeys(cfg *config.Config) ([]envelope.KEK, error) {
+	var old []envelope.KEK
+	for i, ref := range cfg.IAM.OldMasterKeys {
+		k, err := envelope.LoadKEK(ref)
+		if err != nil {
+			return nil, fmt.Errorf("load iam.old_master_keys[%d]: %w", i, err)
+		}
+		old = append(old, k)
+	}
+	return old, nil
+}
+
+// setMasterKeys takes those of a configuration, without a restart. Where they do not open every data key
+// the configuration is refused: a secret would be lost.
+func (p *people) setMasterKeys(cfg *config.Config, db *store) error {
+	kek, err := masterKey(cfg)
+	if err != nil {
+		return err
+	}
+	old, err := oldMasterKeys(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := opens(ctx, cfg, db); err != nil {
+		return err
+	}
+	return p.seals.SetKEKs(kek, old...)
 }
 
 // masterKey is the key that seals the keys that seal secrets.

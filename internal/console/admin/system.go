@@ -14,6 +14,12 @@ type Rewrapped struct {
 	InUse   map[string]int `json:"in_use"`  // data keys by the id of the master key that wraps them
 }
 
+// BackupNote says that somebody writes a backup.
+type BackupNote struct {
+	File      string `json:"file"` // its name, for people
+	Encrypted bool   `json:"encrypted"`
+}
+
 // system is what concerns the installation as a whole.
 func (d *Deps) system() []api.Route {
 	return []api.Route{
@@ -40,6 +46,11 @@ func (d *Deps) system() []api.Route {
 					c.Changed("master-key", before, r.InUse)
 				}
 				return r, err
+			}),
+		api.Do(api.Route{Method: "POST", Pattern: "/system/backups", Operation: "system.backup", Summary: "Put on the record that a backup is written; who can read the database writes it", Permission: "export:backup"},
+			func(_ context.Context, c *api.Call, in BackupNote) (api.None, error) {
+				c.Changed("backup", nil, in)
+				return api.None{}, nil
 			}),
 		api.Do(api.Route{Method: "POST", Pattern: "/system/data-keys/rotate", Operation: "system.rotate_data_keys", Summary: "Make new data keys and seal every value anew", Permission: "rotate:kek"},
 			func(ctx context.Context, c *api.Call, _ api.None) (r Rewrapped, err error) {

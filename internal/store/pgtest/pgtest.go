@@ -3,6 +3,7 @@
 package pgtest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -197,4 +198,21 @@ func (s *Server) Database(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return s.Address(name)
+}
+
+// Dump is a database as pg_dump writes it: everything in it as text.
+func (s *Server) Dump(t testing.TB, dsn string) ([]byte, error) {
+	t.Helper()
+	program, err := exec.LookPath("pg_dump")
+	if err != nil {
+		program = filepath.Join(s.bin, "pg_dump")
+	}
+	cmd := exec.Command(program, "--dbname="+dsn, "--inserts")
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("pg_dump: %w: %s", err, errs.String())
+	}
+	return out, nil
 }

@@ -76,6 +76,7 @@ func Open(ctx context.Context, dsn secret.String) (*DB, error) {
 		Lock:       `SELECT revision FROM documents_version FOR UPDATE`,
 		LockSchema: fmt.Sprintf(`SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(%d)`, migrationLock),
 		ForUpdate:  ` FOR UPDATE`,
+		Snapshot:   &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 		Again:      again,
 		Clean:      func(err error) error { return clean(err, password) },
 	}, migrations)

@@ -23,6 +23,8 @@ type Engine struct {
 	Strict string
 	// LockSchema is the first statement of a migration, for the same reason.
 	LockSchema string
+	// Snapshot are the options of a transaction that sees one moment.
+	Snapshot *sql.TxOptions
 	// Again says whether an error means that a transaction has to be tried again from its start.
 	Again func(error) bool
 	// Clean takes from an error what must not be seen, such as a password in an address.

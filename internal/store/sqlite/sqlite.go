@@ -52,7 +52,7 @@ func Open(ctx context.Context, dir string) (*DB, error) {
 	}
 	db.SetMaxOpenConns(4)
 	// Beginning a transaction takes the write lock, so no other statement has to.
-	r, err := relational.Open(ctx, db, relational.Engine{Name: "sqlite", Strict: " STRICT"}, migrations)
+	r, err := relational.Open(ctx, db, relational.Engine{Name: "sqlite", Strict: " STRICT", Snapshot: &sql.TxOptions{ReadOnly: true}}, migrations)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
