@@ -19,6 +19,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/datakeys"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/passkey"
 	"sallyport.dev/sallyport/internal/iam/password"
 	"sallyport.dev/sallyport/internal/iam/session"
 	"sallyport.dev/sallyport/internal/iam/throttle"
@@ -60,6 +61,10 @@ func (b *bench) event(_ context.Context, e account.Event) {
 }
 
 func open(t *testing.T) *bench {
+	site, err := passkey.New("https://gateway.example", "Sallyport")
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := &bench{t: t, store: &memory.Documents{}, at: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}
 	kek, err := envelope.ParseKEK(secret.New(fmt.Sprintf("%x", sha256.Sum256([]byte("a key of this test")))))
 	if err != nil {
@@ -75,7 +80,7 @@ func open(t *testing.T) *bench {
 			t.Fatal(err)
 		}
 		if b.nodes[i], err = account.New(account.Options{Store: b.store, Sessions: ses, Hasher: password.New(password.Options{Wait: time.Minute}),
-			Throttle: throttle.New(b.now), Sealer: sealer{ring}, Event: b.event, Now: b.now}); err != nil {
+			Throttle: throttle.New(b.now), Sealer: sealer{ring}, Passkeys: site, Event: b.event, Now: b.now}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -398,12 +403,43 @@ func TestReplaceAndReset(t *testing.T) {
 	want(t, "the old app", err, account.ErrRefused)
 	_, err = a.Second(ctx, b.signIn().Ticket, done.Recovery[0].Reveal(), b.from)
 	want(t, "an old recovery code", err, account.ErrRefused)
-	if err := a.ResetSecond(ctx, "usr_a"); err != nil {
-		t.Fatal(err)
-	}
+	link := must[secret.String](b)(a.ResetSecond(ctx, "usr_a"))
 	_, _, err = a.Session(ctx, next.Token)
 	want(t, "session of before the reset", err, session.ErrNone)
-	if s, err := a.SignIn(ctx, "acme", "alice", secret.New(good), b.from); err != nil || s.Next != account.NextEnrol {
+	// Who has only the password sets up nothing, and neither does who has only the link.
+	_, err = a.SignIn(ctx, "acme", "alice", secret.New(good), b.from)
+	want(t, "the password alone", err, account.ErrLink)
+	_, err = a.RedeemReset(ctx, link, secret.New("not the password"), b.from)
+	want(t, "the link alone", err, account.ErrRefused)
+	_, err = a.Redeem(ctx, link, secret.New("another password of mine"), b.from)
+	want(t, "another password with it", err, account.ErrTicket)
+	_, _, err = a.EnrolTOTP(ctx, link)
+	want(t, "the link in place of a ticket", err, account.ErrTicket)
+	step := must[account.Step](b)(b.nodes[1].RedeemReset(ctx, link, secret.New(good), b.from))
+	if step.Next != account.NextEnrol || !step.Token.Empty() {
+		t.Fatalf("%+v", step)
+	}
+	_, err = a.RedeemReset(ctx, link, secret.New(good), b.from)
+	want(t, "the link again", err, account.ErrTicket)
+	seed, _, err = a.EnrolTOTP(ctx, step.Ticket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must[account.Step](b)(a.ConfirmTOTP(ctx, step.Ticket, b.code(seed), b.from))
+	if s, err := a.SignIn(ctx, "acme", "alice", secret.New(good), b.from); err != nil || s.Next != account.NextSecond {
+		t.Errorf("%+v %v", s, err)
+	}
+	// A later link ends an earlier one, and so does time.
+	link = must[secret.String](b)(a.ResetSecond(ctx, "usr_a"))
+	later := must[secret.String](b)(a.ResetSecond(ctx, "usr_a"))
+	_, err = a.RedeemReset(ctx, link, secret.New(good), b.from)
+	want(t, "an earlier link", err, account.ErrTicket)
+	b.pass(account.LinkLife)
+	_, err = a.RedeemReset(ctx, later, secret.New(good), b.from)
+	want(t, "after an hour", err, account.ErrTicket)
+	// Who has forgotten the password, too, is invited anew.
+	link = must[secret.String](b)(a.Invite(ctx, "usr_a"))
+	if s, err := a.Redeem(ctx, link, secret.New(good+"!"), b.from); err != nil || s.Next != account.NextEnrol {
 		t.Errorf("%+v %v", s, err)
 	}
 }
