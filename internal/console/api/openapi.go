@@ -101,6 +101,7 @@ var (
 	timeType  = reflect.TypeFor[time.Time]()
 	textType  = reflect.TypeFor[encoding.TextMarshaler]()
 	bytesType = reflect.TypeFor[[]byte]()
+	rawType   = reflect.TypeFor[jsontext.Value]()
 )
 
 func (s *schemas) of(t reflect.Type) any {
@@ -109,6 +110,8 @@ func (s *schemas) of(t reflect.Type) any {
 		return map[string]any{"type": "string", "format": "date-time"}
 	case t == bytesType:
 		return map[string]any{"type": "string", "contentEncoding": "base64"}
+	case t == rawType: // any JSON: another standard says what is in it
+		return map[string]any{}
 	case t.Implements(textType) || reflect.PointerTo(t).Implements(textType):
 		return str
 	}
