@@ -136,6 +136,9 @@ type Console struct {
 	Address string `yaml:"address"`
 	// TLS is nil for plain HTTP, which browsers let people sign in over only on this machine.
 	TLS *TLS `yaml:"tls"`
+	// PublicURL is the console's address as browsers see it, such as https://sallyport.example: identity
+	// providers send people back there. Empty: made of Address.
+	PublicURL string `yaml:"public_url"`
 }
 
 // Default is the configuration without a file: data plane on 127.0.0.1:8080, OpenAI and Anthropic

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 )
 
@@ -58,5 +59,16 @@ func (d *decoder) console(c *Config) {
 		d.path("console.tls.key", t.Key, false)
 	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		d.invalid("console.address", "sessions would travel in the clear; expected a loopback address, or console.tls")
+	}
+	if c.Console.PublicURL == "" {
+		return
+	}
+	scheme := "http"
+	if c.Console.TLS != nil {
+		scheme = "https"
+	}
+	u, err := url.Parse(c.Console.PublicURL)
+	if err != nil || u.Scheme != scheme || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		d.invalid("console.public_url", "expected "+scheme+"://host[:port] and nothing after it")
 	}
 }

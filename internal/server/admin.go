@@ -14,12 +14,14 @@ import (
 	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/console/admin"
 	"sallyport.dev/sallyport/internal/console/api"
+	"sallyport.dev/sallyport/internal/console/federated"
 	"sallyport.dev/sallyport/internal/console/local"
 	"sallyport.dev/sallyport/internal/console/web"
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/session"
+	"sallyport.dev/sallyport/internal/iam/sso"
 	"sallyport.dev/sallyport/internal/secret"
 )
 
@@ -33,6 +35,8 @@ type desk struct {
 	cfg    func() *config.Config
 	who    func() *iam.IAM // of keys; nil: none can be used
 	signin *signin
+	sso    *sso.Service
+	base   func() string // the console's address as browsers see it
 }
 
 // handler builds the interface.
@@ -45,7 +49,10 @@ func (k *desk) handler() (*api.API, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k.signin, err = newSignin(k.store, k.people, k.note, k.log); err != nil {
+	if k.signin, err = newSignin(k.cfg(), k.store, k.people, k.note, k.log); err != nil {
+		return nil, err
+	}
+	if k.sso, err = k.newSSO(pepper); err != nil {
 		return nil, err
 	}
 	d := &admin.Deps{
@@ -58,14 +65,14 @@ func (k *desk) handler() (*api.API, error) {
 			slices.Sort(ids)
 			return ids
 		},
-		Accounts: k.signin.accounts, Sessions: k.signin.sessions, Secure: k.cfg().Console.TLS != nil,
+		Accounts: k.signin.accounts, Sessions: k.signin.sessions, SSO: k.sso, Secure: k.cfg().Console.TLS != nil,
 		Upstream: func(name string) bool {
 			return slices.ContainsFunc(k.cfg().Proxy.Upstreams, func(u config.Upstream) bool { return u.Name == name })
 		},
 	}
 	return api.New(api.Options{
 		Identify: k.identify, Access: &admin.Access{Access: k.people.access, Deps: d}, Record: k.note,
-		Routes: admin.Routes(d), Version: Version(), After: k.refresh,
+		Routes: admin.Routes(d), Version: Version(), After: k.refresh, Settle: k.settle,
 		Fault: func(id string, err error) { k.log.Error("an administrative request failed", "event", id, "error", err) },
 	})
 }
@@ -113,8 +120,8 @@ func (k *desk) bySession(r *http.Request, tok secret.String) (*api.Actor, error)
 	if st.Bad != "" {
 		return nil, fmt.Errorf("%w: %s", api.ErrNobody, st.Bad)
 	}
-	a := &api.Actor{Kind: "user", ID: u.ID, Name: u.UserName, Tenant: u.Tenant, Groups: st.Groups, Session: s.ID, User: u, AMR: s.AMR}
-	if len(s.AMR) > 1 { // one proof alone makes nothing fresh
+	a := &api.Actor{Kind: "user", ID: u.ID, Name: u.UserName, Tenant: u.Tenant, Groups: st.Groups, Session: s.ID, Provider: s.Provider, User: u, AMR: s.AMR}
+	if s.Strong() { // one proof alone makes nothing fresh
 		a.Fresh = s.Fresh
 	}
 	if ap, err := net.ResolveTCPAddr("tcp", r.RemoteAddr); err == nil {
@@ -154,7 +161,7 @@ func (k *desk) byKey(r *http.Request) (*api.Actor, error) {
 }
 
 // administer opens the socket of the data directory, and the console's listener where there is one.
-func (s *Server) administer(cfg *config.Config) error {
+func (s *Server) administer(ctx context.Context, cfg *config.Config) error {
 	k := &desk{
 		state: s.state, store: s.store, people: s.people, note: s.audit, log: s.log,
 		cfg: func() *config.Config { s.mu.Lock(); defer s.mu.Unlock(); return s.cfg },
@@ -165,10 +172,12 @@ func (s *Server) administer(cfg *config.Config) error {
 			return nil
 		},
 	}
+	k.base = func() string { return consoleURL(k.cfg(), s.console) }
 	h, err := k.handler()
 	if err != nil {
 		return fmt.Errorf("build administration: %w", err)
 	}
+	s.ran.Go(func() { k.sweep(ctx) })
 	ln, err := local.Listen(cfg.DataDir)
 	if err != nil {
 		return fmt.Errorf("open administration: %w", err)
@@ -189,16 +198,19 @@ func (s *Server) administer(cfg *config.Config) error {
 		}
 		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
 	}
-	// What a page of another site sends with the browser's own cookies is refused (ASVS 5.0 3.5.1).
-	s.admin = append(s.admin, s.serveAdmin(ln, http.NewCrossOriginProtection().Handler(h), nil))
-	return nil
-}
-
-func (s *Server) serveAdmin(ln net.Listener, h http.Handler, conn func(context.Context, net.Conn) context.Context) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle(api.Base+"/", h)
 	mux.Handle(web.Base, web.Handler())
+	mux.Handle(sso.Path, k.federated())
 	mux.Handle("GET /{$}", http.RedirectHandler(web.Base, http.StatusFound))
+	// What a page of another site sends with the browser's own cookies is refused (ASVS 5.0 3.5.1).
+	cross := http.NewCrossOriginProtection()
+	cross.AddInsecureBypassPattern(federated.CrossSite)
+	s.admin = append(s.admin, s.serveAdmin(ln, cross.Handler(mux), nil))
+	return nil
+}
+
+func (s *Server) serveAdmin(ln net.Listener, mux http.Handler, conn func(context.Context, net.Conn) context.Context) *http.Server {
 	srv := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 32 << 10, ConnContext: conn, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),

@@ -103,7 +103,7 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	s.ran.Go(func() { s.quota.Run(ctx) })
 	s.ran.Go(func() { s.watchKeys(ctx, sightings) })
 	s.follow(ctx)
-	if err := s.administer(cfg); err != nil {
+	if err := s.administer(ctx, cfg); err != nil {
 		return nil, err
 	}
 	note := map[string]string{"policy": g.policy, "pack": g.pack, "mode": cfg.Inspect.Mode, "version": Version()}

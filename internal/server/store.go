@@ -74,6 +74,7 @@ type people struct {
 	vault  *vault.Vault
 	rules  *policies.Policies
 	limits *limits.Limits
+	left   chan struct{} // says when people or tenants changed
 }
 
 // sealing is how often new data keys of other nodes are looked for.
@@ -122,6 +123,7 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 		return nil, err
 	}
 	p.limits = limits.New(m)
+	p.watchStanding()
 	p.rules = policies.New(m, p.roster, p.access, nil, func(err error) {
 		log.Error("a policy cannot be read; the calls of its tenant are refused", "error", err)
 	})

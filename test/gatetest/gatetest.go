@@ -223,12 +223,8 @@ func (e Event) Str(k string) string { s, _ := e[k].(string); return s }
 // Events exports the record.
 func (g *Gate) Events() map[string]Event {
 	g.t.Helper()
-	var b bytes.Buffer
-	if err := audit.Export(context.Background(), filepath.Join(g.Dir, "audit"), &b, audit.ExportOptions{}); err != nil {
-		g.t.Fatal(err)
-	}
 	out := map[string]Event{}
-	for _, line := range bytes.Split(bytes.TrimSpace(b.Bytes()), []byte("\n")) {
+	for _, line := range bytes.Split(bytes.TrimSpace([]byte(g.export(audit.ExportOptions{}))), []byte("\n")) {
 		if len(line) == 0 {
 			continue
 		}
@@ -239,6 +235,18 @@ func (g *Gate) Events() map[string]Event {
 		out[e.Str("id")] = e
 	}
 	return out
+}
+
+// Record is the whole record as text, calls and events.
+func (g *Gate) Record() string { return g.export(audit.ExportOptions{Admin: true}) }
+
+func (g *Gate) export(o audit.ExportOptions) string {
+	g.t.Helper()
+	var b bytes.Buffer
+	if err := audit.Export(context.Background(), filepath.Join(g.Dir, "audit"), &b, o); err != nil {
+		g.t.Fatal(err)
+	}
+	return b.String()
 }
 
 // Event finds one call.

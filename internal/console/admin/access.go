@@ -199,12 +199,21 @@ func (d *Deps) bindings() resource[access.Binding, BindingSpec] {
 			} else if err := set.CheckBinding(Subjects(c.Actor), b.RBAC()); err != nil {
 				return b, invalidRBAC(err)
 			}
+			if err := d.privileges(ctx, c, tx, b.Kind, b.Subject); err != nil {
+				return b, err
+			}
 			return b, d.keepsOwner(ctx, tx, b.Tenant, all, append(slices.Clone(all), b.RBAC()))
 		},
 		edit: func(context.Context, *api.Call, document.Tx, *access.Binding, BindingSpec) error {
 			return api.Refuse(http.StatusMethodNotAllowed, "method_not_allowed", "A binding is not changed: delete it and make another.")
 		},
 		gone: func(ctx context.Context, c *api.Call, tx document.Tx, b access.Binding) error {
+			if b.Source != "" {
+				return api.Refuse(http.StatusConflict, "mapped", "A mapping gives this binding; change the mapping, or the groups at the identity provider.")
+			}
+			if err := d.privileges(ctx, c, tx, b.Kind, b.Subject); err != nil {
+				return err
+			}
 			set, all, err := access.Fresh(ctx, tx)
 			if err != nil {
 				return err
@@ -217,6 +226,24 @@ func (d *Deps) bindings() resource[access.Binding, BindingSpec] {
 			return d.keepsOwner(ctx, tx, b.Tenant, all, slices.DeleteFunc(slices.Clone(all), func(o rbac.Binding) bool { return o.ID == b.ID }))
 		},
 	}
+}
+
+// privileges ends the sessions of those whose roles a change of a binding concerns.
+func (d *Deps) privileges(ctx context.Context, c *api.Call, tx document.Tx, kind rbac.Kind, subject string) error {
+	switch kind {
+	case rbac.User:
+		return d.endSessions(ctx, c, tx, subject)
+	case rbac.Group:
+		g, _, err := document.Get[directory.Group](ctx, tx, subject)
+		if errors.Is(err, document.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return d.endSessions(ctx, c, tx, g.Members...)
+	}
+	return nil
 }
 
 // keepsOwner refuses a change that takes a tenant's last owner away.

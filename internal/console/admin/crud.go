@@ -25,11 +25,29 @@ var paging = []api.Param{{Name: "after", Doc: "id after which to read on"}, {Nam
 type resource[T document.Entity, In any] struct {
 	name, plural string // as permissions and paths name it
 	doc          string // for people: "a team"
+	// before, when set, prepares what was sent, outside the transaction: sealing may need one of its own.
+	before func(ctx context.Context, c *api.Call, in *In) error
 	// make fills a new one; edit changes one. Both check what they make.
 	make func(ctx context.Context, c *api.Call, tx document.Tx, in In) (T, error)
 	edit func(ctx context.Context, c *api.Call, tx document.Tx, v *T, in In) error
 	// gone, when set, may refuse or complete a deletion.
 	gone func(ctx context.Context, c *api.Call, tx document.Tx, v T) error
+	// after, when set, completes every change, within its transaction.
+	after func(ctx context.Context, c *api.Call, tx document.Tx) error
+}
+
+func (r resource[T, In]) prepare(ctx context.Context, c *api.Call, in *In) error {
+	if r.before == nil {
+		return nil
+	}
+	return r.before(ctx, c, in)
+}
+
+func (r resource[T, In]) complete(ctx context.Context, c *api.Call, tx document.Tx) error {
+	if r.after == nil {
+		return nil
+	}
+	return r.after(ctx, c, tx)
 }
 
 // routes are the five usual operations.
@@ -42,12 +60,17 @@ func (r resource[T, In]) routes(d *Deps) []api.Route {
 		api.Do(api.Route{Method: "POST", Pattern: base, Operation: r.plural + ".create", Summary: "Make " + r.doc, Permission: "write:" + r.name, Status: http.StatusCreated},
 			func(ctx context.Context, c *api.Call, in In) (v T, err error) {
 				var rev int64
+				if err := r.prepare(ctx, c, &in); err != nil {
+					return v, err
+				}
 				err = d.Docs.Write(ctx, func(tx document.Tx) error {
 					if v, err = r.make(ctx, c, tx, in); err != nil {
 						return err
 					}
-					rev, err = document.Put(ctx, tx, v, 0)
-					return err
+					if rev, err = document.Put(ctx, tx, v, 0); err != nil {
+						return err
+					}
+					return r.complete(ctx, c, tx)
 				})
 				if err == nil {
 					c.Changed(v.Head().ID, nil, v)
@@ -71,6 +94,9 @@ func (r resource[T, In]) routes(d *Deps) []api.Route {
 				}
 				var before T
 				var rev int64
+				if err := r.prepare(ctx, c, &in); err != nil {
+					return after, err
+				}
 				err = d.Docs.Write(ctx, func(tx document.Tx) error {
 					var at int64
 					if before, at, err = get[T](ctx, c, tx); err != nil {
@@ -85,8 +111,10 @@ func (r resource[T, In]) routes(d *Deps) []api.Route {
 					if err = r.edit(ctx, c, tx, &after, in); err != nil {
 						return err
 					}
-					rev, err = document.Put(ctx, tx, after, at)
-					return err
+					if rev, err = document.Put(ctx, tx, after, at); err != nil {
+						return err
+					}
+					return r.complete(ctx, c, tx)
 				})
 				if err == nil {
 					c.Changed(before.Head().ID, before, after)
@@ -106,7 +134,10 @@ func (r resource[T, In]) routes(d *Deps) []api.Route {
 							return err
 						}
 					}
-					return tx.Delete(ctx, before.Head().Kind, before.Head().ID)
+					if err := tx.Delete(ctx, before.Head().Kind, before.Head().ID); err != nil {
+						return err
+					}
+					return r.complete(ctx, c, tx)
 				})
 				if err == nil {
 					c.Changed(before.Head().ID, before, nil)

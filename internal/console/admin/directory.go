@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"sallyport.dev/sallyport/internal/console/api"
+	"sallyport.dev/sallyport/internal/iam/account"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
 )
@@ -129,6 +130,9 @@ func (d *Deps) users() resource[directory.User, UserSpec] {
 			if err := d.leaves(ctx, tx, u.Tenant, u.ID); err != nil {
 				return err
 			}
+			if err := d.endSessions(ctx, c, tx, u.ID); err != nil {
+				return err
+			}
 		}
 		u.UserName, u.Name, u.Email, u.Active, u.BreakGlass, u.Links = in.UserName, in.Name, in.Email, in.Active, in.BreakGlass, in.Links
 		u.Updated = d.stamp()
@@ -151,6 +155,12 @@ func (d *Deps) users() resource[directory.User, UserSpec] {
 			case u.ID == c.Actor.ID:
 				return api.Refuse(http.StatusConflict, "own_account", "You cannot delete yourself.")
 			}
+			if err := d.endSessions(ctx, c, tx, u.ID); err != nil {
+				return err
+			}
+			if err := tx.Delete(ctx, account.KindLogin, u.ID); err != nil && !errors.Is(err, document.ErrNotFound) {
+				return err
+			}
 			return d.leaves(ctx, tx, u.Tenant, u.ID)
 		},
 	}
@@ -171,6 +181,9 @@ func (d *Deps) groups() resource[directory.Group, GroupSpec] {
 			if err := d.holdsAll(ctx, c, tx, g.ID); err != nil { // who is in a group has its roles
 				return err
 			}
+			if err := d.endSessions(ctx, c, tx, differ(g.Members, in.Members)...); err != nil {
+				return err
+			}
 		}
 		g.Name, g.Members, g.Updated = in.Name, in.Members, d.stamp()
 		if err := g.Check(); err != nil {
@@ -188,13 +201,30 @@ func (d *Deps) groups() resource[directory.Group, GroupSpec] {
 			return g, fill(ctx, c, tx, &g, in)
 		},
 		edit: fill,
-		gone: func(_ context.Context, _ *api.Call, _ document.Tx, g directory.Group) error {
+		gone: func(ctx context.Context, c *api.Call, tx document.Tx, g directory.Group) error {
 			if g.Origin == directory.OriginSCIM {
 				return api.Refuse(http.StatusConflict, "provisioned", "This group is kept by your identity provider (SCIM); delete it there.")
 			}
-			return nil
+			return d.endSessions(ctx, c, tx, g.Members...)
 		},
 	}
+}
+
+// differ are those who are in one of two lists only.
+func differ(a, b []string) (out []string) {
+	in := map[string]int{}
+	for _, x := range a {
+		in[x] |= 1
+	}
+	for _, x := range b {
+		in[x] |= 2
+	}
+	for x, lists := range in {
+		if lists != 3 {
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 // ProgramSpec makes or changes a service or an agent.

@@ -28,6 +28,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/rbac"
 	"sallyport.dev/sallyport/internal/iam/roster"
 	"sallyport.dev/sallyport/internal/iam/session"
+	"sallyport.dev/sallyport/internal/iam/sso"
 	"sallyport.dev/sallyport/internal/iam/throttle"
 	"sallyport.dev/sallyport/internal/iam/vault"
 	"sallyport.dev/sallyport/internal/secret"
@@ -93,8 +94,13 @@ func newHouse(t *testing.T) *house {
 		Event: func(context.Context, account.Event) {},
 	})
 	check(t, err)
+	elsewhere, err := sso.New(sso.Options{
+		Docs: h.docs, Sealer: sealer{seals}, Sessions: sessions, CookieKey: make([]byte, 32), Base: func() string { return "https://console.test" }, Loopback: true,
+		Client: func(string) (*http.Client, error) { return &http.Client{}, nil }, Event: func(context.Context, sso.Event) {},
+	})
+	check(t, err)
 	d := &admin.Deps{
-		Accounts: accounts, Sessions: sessions,
+		Accounts: accounts, Sessions: sessions, SSO: elsewhere,
 		Docs: h.docs, Keys: keys, Classes: func() iam.Classes { return nil }, Vault: safe, Seals: seals, Now: time.Now,
 		Tenants: func() []string {
 			ids := []string{""}

@@ -14,6 +14,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/password"
 	"sallyport.dev/sallyport/internal/iam/session"
+	"sallyport.dev/sallyport/internal/iam/sso"
 	"sallyport.dev/sallyport/internal/secret"
 )
 
@@ -62,6 +63,8 @@ type Me struct {
 	AMR     []string       `json:"amr"`
 	Fresh   time.Time      `json:"fresh,omitzero"`
 	Session string         `json:"session,omitempty"`
+	// StepUp is where to prove it again, for who signed in with an identity provider.
+	StepUp string `json:"step_up,omitempty"`
 }
 
 // SessionInfo is a session as it is shown.
@@ -127,7 +130,11 @@ func (d *Deps) people() []api.Route {
 			return d.step(c, s, err)
 		}),
 		api.Do(self("GET", "/me", "get", "Say who is signed in"), func(_ context.Context, c *api.Call, _ api.None) (Me, error) {
-			return Me{Kind: c.Actor.Kind, User: c.Actor.User, AMR: c.Actor.AMR, Fresh: c.Actor.Fresh, Session: c.Actor.Session}, nil
+			m := Me{Kind: c.Actor.Kind, User: c.Actor.User, AMR: c.Actor.AMR, Fresh: c.Actor.Fresh, Session: c.Actor.Session}
+			if c.Actor.Provider != "" {
+				m.StepUp = sso.Path + c.Actor.Tenant + "/" + c.Actor.Provider + "/step-up"
+			}
+			return m, nil
 		}),
 		api.Do(self("POST", "/me/step-up", "step_up", "Prove again who you are, for what is dangerous"), func(ctx context.Context, c *api.Call, in Ticket) (api.None, error) {
 			tok, _ := session.Token(c.Request(), d.Secure)
@@ -186,13 +193,6 @@ func (d *Deps) people() []api.Route {
 				// In the fragment: a browser sends that to nobody, and no log has it.
 				return Invitation{Link: "/console/link#" + tok.Reveal(), Expires: d.stamp().Add(account.LinkLife)}, nil
 			}),
-		api.Do(api.Route{Method: "DELETE", Pattern: "/tenants/{tenant}/users/{id}/second-factor", Operation: "users.reset_second", Summary: "Take away a person's second factor; they set up another", Permission: "delete:credential"},
-			func(ctx context.Context, c *api.Call, _ api.None) (api.None, error) {
-				if err := d.mayReset(ctx, c); err != nil {
-					return api.None{}, err
-				}
-				return api.None{}, signinError(a.ResetSecond(ctx, c.Path("id")))
-			}),
 	}
 }
 
@@ -214,10 +214,7 @@ func (d *Deps) sessions(ctx context.Context, c *api.Call, tenant, user string) (
 
 // step answers a step of a sign-in.
 func (d *Deps) step(c *api.Call, s account.Step, err error) (SignIn, error) {
-	var wait *account.WaitError
-	if errors.As(err, &wait) {
-		c.Header("Retry-After", strconv.Itoa(int((wait.After+time.Second-1)/time.Second)))
-	}
+	d.wait(c, err)
 	if err != nil {
 		return SignIn{}, signinError(err)
 	}
@@ -234,6 +231,14 @@ func (d *Deps) step(c *api.Call, s account.Step, err error) (SignIn, error) {
 	return out, nil
 }
 
+// wait says when to try again.
+func (d *Deps) wait(c *api.Call, err error) {
+	var wait *account.WaitError
+	if errors.As(err, &wait) {
+		c.Header("Retry-After", strconv.Itoa(int((wait.After+time.Second-1)/time.Second)))
+	}
+}
+
 // signinError says the same of everything that an outsider could learn something from.
 func signinError(err error) error {
 	var wait *account.WaitError
@@ -248,6 +253,16 @@ func signinError(err error) error {
 		return api.Refuse(http.StatusUnauthorized, "expired", "This link or sign-in is no longer valid; begin again.")
 	case errors.Is(err, account.ErrFresh):
 		return api.Refuse(http.StatusForbidden, "step_up_required", "Prove again who you are, with a second factor, and repeat the request.")
+	case errors.Is(err, account.ErrLink):
+		return api.Refuse(http.StatusForbidden, "link_needed", "Your second factor was reset. Use the link that your administrator gave you.")
+	case errors.Is(err, account.ErrLast):
+		return api.Refuse(http.StatusConflict, "last_factor", "This is your only second factor; set up another one first.")
+	case errors.Is(err, account.ErrMany):
+		return api.Refuse(http.StatusConflict, "too_many", "You have as many passkeys as there may be; remove one first.")
+	case errors.Is(err, account.ErrName):
+		return api.Refuse(http.StatusUnprocessableEntity, "invalid", "A name is 1 to 64 characters that can be printed.")
+	case errors.Is(err, account.ErrNoPasskeys):
+		return api.Refuse(http.StatusNotFound, "no_passkeys", "Passkeys cannot be used here: the configuration names no console.public_url that they could be for.")
 	case errors.Is(err, session.ErrNone):
 		return document.ErrNotFound
 	case errors.Is(err, password.ErrBusy):

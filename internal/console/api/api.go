@@ -34,7 +34,9 @@ type Actor struct {
 	Tenant  string
 	Groups  []string
 	Session string // id of the session; empty without one
-	User    directory.User
+	// Provider is the identity provider that the session comes from; empty for a local account.
+	Provider string
+	User     directory.User
 	// AMR are the ways in which they proved who they are (RFC 8176), and Fresh until when the last
 	// step-up holds.
 	AMR   []string

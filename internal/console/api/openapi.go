@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // document makes the OpenAPI 3.1 document of the routes, out of the types that the handlers take and

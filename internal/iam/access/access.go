@@ -51,14 +51,19 @@ type Binding struct {
 	Team       string    `json:"team,omitempty"` // empty: the whole tenant
 	Deny       bool      `json:"deny,omitzero"`
 	AllTenants bool      `json:"all_tenants,omitzero"` // of the system tenant only
-	Created    time.Time `json:"created"`
+	// Source names the identity provider whose groups gave it (a Mapping); empty: somebody made it.
+	// Only a sign-in there and a change of the mappings change it.
+	Source  string    `json:"source,omitempty"`
+	Created time.Time `json:"created"`
 }
 
 // Head implements document.Entity. The same binding is not made twice.
 func (b Binding) Head() document.Head {
-	return document.Head{Kind: KindBinding, ID: b.ID, Tenant: b.Tenant, Keys: []string{
-		document.Key("binding", b.Tenant, string(b.Kind), b.Subject, b.Role, b.Team, fmt.Sprint(b.Deny, b.AllTenants)),
-	}}
+	parts := []string{b.Tenant, string(b.Kind), b.Subject, b.Role, b.Team, fmt.Sprint(b.Deny, b.AllTenants)}
+	if b.Source != "" {
+		parts = append(parts, b.Source)
+	}
+	return document.Head{Kind: KindBinding, ID: b.ID, Tenant: b.Tenant, Keys: []string{document.Key("binding", parts...)}}
 }
 
 // RBAC is the binding as package rbac takes it.

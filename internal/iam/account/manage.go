@@ -71,6 +71,9 @@ func (a *Accounts) fresh(ctx context.Context, tok secret.String) (session.Sessio
 	if errors.Is(err, document.ErrNotFound) {
 		return s, u, l, ErrRefused // they sign in elsewhere
 	}
+	if err == nil && l.second() && !s.Strong() {
+		return s, u, l, ErrFresh // one proof alone changes no second factor
+	}
 	return s, u, l, err
 }
 

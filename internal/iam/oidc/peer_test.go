@@ -1,24 +1,16 @@
 package oidc
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
 
 	"sallyport.dev/sallyport/internal/iam/federation"
 	"sallyport.dev/sallyport/internal/iam/federation/idptest"
@@ -63,9 +55,8 @@ func through(t *testing.T, p *Provider, b *idptest.Browser, ask federation.Ask) 
 }
 
 func startZitadel(t *testing.T, port int) *idptest.Process {
-	cmd := exec.Command(idptest.Zitadel(t))
-	cmd.Env = append(os.Environ(), fmt.Sprint("PORT=", port), "REDIRECT_URI="+callback)
-	return idptest.Start(t, fmt.Sprintf("http://localhost:%d/.well-known/openid-configuration", port), cmd)
+	t.Helper()
+	return idptest.StartZitadel(t, port, callback)
 }
 
 // The story of a person at zitadel's example provider.
@@ -139,73 +130,24 @@ func TestZitadelRefuses(t *testing.T) {
 	failed(t, err)
 }
 
-type nodeOP struct {
-	port int
-	env  []string
-	run  *idptest.Process
-}
-
-func privateJWKS(t *testing.T, kid string) string {
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rsa := rsaKeys()
-	b, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
-		{Key: rsa, KeyID: kid + "-rsa", Use: "sig", Algorithm: "RS256"}, {Key: k, KeyID: kid, Use: "sig", Algorithm: "ES256"},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-func startNode(t *testing.T, env ...string) *nodeOP {
-	t.Helper()
-	dir := filepath.Join(idptest.Parts(), "node")
-	if _, err := exec.LookPath("node"); err != nil {
-		idptest.Missing(t, "node is not installed")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "oidc-provider")); err != nil {
-		idptest.Missing(t, "oidc-provider is not installed: run `npm ci --ignore-scripts` in test/idp/node")
-	}
-	o := &nodeOP{port: idptest.Port(t)}
-	o.env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), fmt.Sprint("PORT=", o.port), "REDIRECT_URI=" + callback, "GROUPS=staff,admins"}, env...)
-	o.start(t, "k1")
-	return o
-}
-
-func (o *nodeOP) issuer() string { return idptest.Local(o.port) }
-
-func (o *nodeOP) start(t *testing.T, kid string) {
-	t.Helper()
-	if o.run != nil {
-		o.run.Stop()
-	}
-	cmd := exec.Command("node", "op.js")
-	cmd.Dir = filepath.Join(idptest.Parts(), "node")
-	cmd.Env = append(slices.Clone(o.env), "JWKS="+privateJWKS(t, kid))
-	o.run = idptest.Start(t, o.issuer()+"/.well-known/openid-configuration", cmd)
-}
-
 // The story of a person at oidc-provider, which is certified: sign-in with groups, a step-up that
 // asks for the password again, a new key, and a logout that comes over the back channel.
 func TestNodeProvider(t *testing.T) {
 	tokens := make(chan string, 4)
 	ours := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { tokens <- r.PostFormValue("logout_token") }))
 	defer ours.Close()
-	op := startNode(t, "BACKCHANNEL="+ours.URL+"/logout")
+	op := idptest.StartNode(t, callback, "BACKCHANNEL="+ours.URL+"/logout")
 	var ahead atomic.Int64
 	o := Options{
 		Now:    func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
-		Issuer: op.issuer(), ClientID: "sallyport", ClientSecret: secret.New("a-secret-of-the-test"),
+		Issuer: op.Issuer(), ClientID: "sallyport", ClientSecret: secret.New("a-secret-of-the-test"),
 		Scopes: []string{"profile", "email", "groups"}, UserInfo: true,
 	}
 	p := relying(t, o)
 	who := map[string]string{"login": "ada", "password": "any", "logout": "yes"}
 	b := idptest.NewBrowser(t, callback, who)
 	s := through(t, p, b, federation.Ask{MaxAge: time.Hour})
-	if s.Issuer != op.issuer() || s.Subject != "ada" || s.Name != "Name of ada" || s.Email != "ada@example.test" || !s.EmailVerified ||
+	if s.Issuer != op.Issuer() || s.Subject != "ada" || s.Name != "Name of ada" || s.Email != "ada@example.test" || !s.EmailVerified ||
 		!slices.Equal(s.Groups, []string{"staff", "admins"}) || s.AuthTime.IsZero() || s.Session == "" {
 		t.Errorf("%+v", s)
 	}
@@ -214,7 +156,7 @@ func TestNodeProvider(t *testing.T) {
 		t.Errorf("%+v, %d passwords", s, b.Passwords)
 	}
 	before := s.AuthTime
-	if s = through(t, p, b, federation.Ask{StepUp: true, Issuer: op.issuer(), Subject: "ada"}); b.Passwords != 2 || s.AuthTime.Before(before) {
+	if s = through(t, p, b, federation.Ask{StepUp: true, Issuer: op.Issuer(), Subject: "ada"}); b.Passwords != 2 || s.AuthTime.Before(before) {
 		t.Errorf("%+v, %d passwords", s, b.Passwords)
 	}
 	// The sid of this sign-in ends over the back channel.
@@ -223,7 +165,7 @@ func TestNodeProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Stop = op.issuer() + "/session/end/success"
+	b.Stop = op.Issuer() + "/session/end/success"
 	b.Visit(out)
 	var token string
 	select {
@@ -242,7 +184,7 @@ func TestNodeProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	op.start(t, "k2")
+	op.Restart("k2")
 	back, _ := b.Visit(pending.URL)
 	ahead.Store(int64(keysAgain))
 	if _, err := p.Finish(t.Context(), back.Query(), pending.Cookie); err != nil {
@@ -252,9 +194,9 @@ func TestNodeProvider(t *testing.T) {
 
 // With its claims in the ID token, and a person who says no.
 func TestNodeProviderIDToken(t *testing.T) {
-	op := startNode(t, "IN_ID_TOKEN=1")
+	op := idptest.StartNode(t, callback, "IN_ID_TOKEN=1")
 	p := relying(t, Options{
-		Issuer: op.issuer(), ClientID: "sallyport", ClientSecret: secret.New("a-secret-of-the-test"), Scopes: []string{"profile", "groups"},
+		Issuer: op.Issuer(), ClientID: "sallyport", ClientSecret: secret.New("a-secret-of-the-test"), Scopes: []string{"profile", "groups"},
 	})
 	b := idptest.NewBrowser(t, callback, map[string]string{"login": "eve", "password": "any"})
 	if s := through(t, p, b, federation.Ask{}); !slices.Equal(s.Groups, []string{"staff", "admins"}) || s.Name != "Name of eve" {

@@ -41,9 +41,11 @@ var builtin = func() map[string]Role {
 	all := pick(func(Permission) bool { return true })
 	read := pick(func(p Permission) bool { return p.Verb() == "read" })
 	// An admin runs a tenant but cannot end it, cannot see a provider's credential or the words of
-	// calls, and cannot change the key that seals everything.
+	// calls, and cannot change the key that seals everything, nor who vouches for people: whoever does
+	// that can be anybody.
 	admin := pick(func(p Permission) bool {
-		return p.Verb() != "reveal" && p != "delete:tenant" && p != "export:content" && p != "export:backup" && p != "rotate:kek"
+		return p.Verb() != "reveal" && p != "delete:tenant" && p != "export:content" && p != "export:backup" && p != "rotate:kek" &&
+			p != "write:identity_provider" && p != "delete:identity_provider"
 	})
 	with := func(ps []Permission, more ...Permission) []Permission { return append(slices.Clone(ps), more...) }
 	m := map[string]Role{}

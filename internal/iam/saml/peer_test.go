@@ -1,17 +1,7 @@
 package saml
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
-	"fmt"
-	"io"
-	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,103 +11,25 @@ import (
 	"sallyport.dev/sallyport/internal/iam/federation/idptest"
 )
 
-const (
-	simpleSAML = "/usr/share/simplesamlphp"
-	localACS   = "http://127.0.0.1:1/signin/corp" // nobody listens there: the browser stops before
-)
+const localACS = "http://127.0.0.1:1/signin/corp" // nobody listens there: the browser stops before
 
-// simplesaml runs SimpleSAMLphp as an identity provider with one person, ada.
+// simplesaml runs SimpleSAMLphp with one person, ada, for what these tests ask of it.
 type simplesaml struct {
-	t    *testing.T
-	port int
-	dir  string
+	t *testing.T
+	*idptest.SimpleSAML
 }
 
 func startSimpleSAML(t *testing.T) *simplesaml {
 	t.Helper()
-	if _, err := exec.LookPath("php"); err != nil {
-		idptest.Missing(t, "php is not installed")
-	}
-	if _, err := os.Stat(simpleSAML); err != nil {
-		idptest.Missing(t, "SimpleSAMLphp is not installed")
-	}
-	s := &simplesaml{t: t, port: idptest.Port(t), dir: t.TempDir()}
-	for _, d := range []string{"config", "metadata", "cert", "log", "data", "tmp", "sessions"} {
-		if err := os.Mkdir(filepath.Join(s.dir, d), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.rotate()
-	s.write("config/config.php", `<?php
-$config = [
-  'baseurlpath' => '@URL/', 'certdir' => '@DIR/cert/', 'loggingdir' => '@DIR/log/', 'datadir' => '@DIR/data/', 'tempdir' => '@DIR/tmp',
-  'metadatadir' => '@DIR/metadata', 'metadata.sources' => [['type' => 'flatfile']],
-  'secretsalt' => 'a salt of the test', 'auth.adminpassword' => 'a password of the test', 'timezone' => 'UTC',
-  'logging.handler' => 'errorlog', 'logging.level' => SimpleSAML\Logger::WARNING, 'showerrors' => true, 'errorreporting' => false,
-  'enable.saml20-idp' => true, 'module.enable' => ['exampleauth' => true, 'core' => true, 'saml' => true],
-  'session.cookie.secure' => false, 'session.cookie.samesite' => null, 'session.phpsession.savepath' => '@DIR/sessions', 'session.duration' => 28800,
-  'store.type' => 'phpsession', 'language.available' => ['en'], 'language.default' => 'en', 'language.cookie.secure' => false, 'language.cookie.samesite' => null,
-  'theme.use' => 'default', 'production' => true, 'authproc.idp' => [], 'authproc.sp' => [],
-];`)
-	s.write("config/authsources.php", `<?php
-$config = ['people' => ['exampleauth:UserPass', 'ada:right' => [
-  'uid' => ['ada-1'], 'displayName' => ['Ada Lovelace'], 'mail' => ['ada@example.test'], 'groups' => ['staff', 'admins & owners'], 'department' => ['R&D'],
-]]];`)
-	s.write("metadata/saml20-idp-hosted.php", `<?php
-$metadata['@URL/idp'] = ['host' => '__DEFAULT__', 'privatekey' => 'idp.key', 'certificate' => 'idp.crt', 'auth' => 'people', 'NameIDFormat' => 'urn:oasis:names:tc:SAML:2.0:nameid-format:persistent',
-  'authproc' => [1 => ['class' => 'saml:PersistentNameID', 'attribute' => 'uid']]];`)
-	s.write("metadata/saml20-sp-remote.php", `<?php
+	return &simplesaml{t, idptest.StartSimpleSAML(t, `
 $metadata['`+spID+`'] = ['AssertionConsumerService' => '`+localACS+`', 'NameIDFormat' => 'urn:oasis:names:tc:SAML:2.0:nameid-format:persistent', 'saml20.sign.response' => true];
 $metadata['`+spID+`/encrypted'] = ['AssertionConsumerService' => '`+localACS+`', 'assertion.encryption' => true, 'certificate' => 'idp.crt'];
-$metadata['`+spID+`/sha1'] = ['AssertionConsumerService' => '`+localACS+`', 'signature.algorithm' => 'http://www.w3.org/2000/09/xmldsig#rsa-sha1'];`)
-	cmd := exec.Command("php", "-d", "error_reporting=6143", "-d", "display_errors=0", "-S", fmt.Sprint("127.0.0.1:", s.port), "-t", simpleSAML+"/www")
-	cmd.Env = append(os.Environ(), "SIMPLESAMLPHP_CONFIG_DIR="+s.dir+"/config")
-	idptest.Start(t, s.url()+"/saml2/idp/metadata.php?output=xhtml", cmd)
-	return s
-}
-
-func (s *simplesaml) url() string { return idptest.Local(s.port) }
-
-func (s *simplesaml) write(name, text string) {
-	s.t.Helper()
-	text = strings.NewReplacer("@URL", s.url(), "@DIR", s.dir).Replace(text)
-	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// rotate gives it a new key.
-func (s *simplesaml) rotate() {
-	s.t.Helper()
-	k, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.write("cert/idp.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
-	s.write("cert/idp.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: newSigner(k, time.Now().Add(-time.Hour)).cert.Raw})))
-}
-
-func (s *simplesaml) metadata() []byte {
-	s.t.Helper()
-	res, err := http.Get(s.url() + "/saml2/idp/metadata.php")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		s.t.Fatalf("%v: %s", err, raw)
-	}
-	return raw
+$metadata['`+spID+`/sha1'] = ['AssertionConsumerService' => '`+localACS+`', 'signature.algorithm' => 'http://www.w3.org/2000/09/xmldsig#rsa-sha1'];`)}
 }
 
 func (s *simplesaml) service(entityID string) *Provider {
 	s.t.Helper()
-	idp, err := ParseMetadata(s.metadata(), s.url()+"/idp", time.Now())
+	idp, err := ParseMetadata(s.Metadata(), s.URL()+"/idp", time.Now())
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -167,7 +79,7 @@ func TestSimpleSAMLphp(t *testing.T) {
 		doc, _ := base64.StdEncoding.DecodeString(raw)
 		t.Fatalf("%v: %s", err, doc)
 	}
-	if s.Issuer != idp.url()+"/idp" || len(s.Subject) < 16 || s.Name != "Ada Lovelace" || s.Email != "ada@example.test" || !slices.Equal(s.Groups, []string{"staff", "admins & owners"}) ||
+	if s.Issuer != idp.URL()+"/idp" || len(s.Subject) < 16 || s.Name != "Ada Lovelace" || s.Email != "ada@example.test" || !slices.Equal(s.Groups, []string{"staff", "admins & owners"}) ||
 		s.AuthTime.Before(began) || !strings.Contains(s.ACR, "Password") || s.Session == "" || s.SessionEnds.Before(time.Now()) || s.Return != "/home" || s.Raw["department"][0] != "R&D" {
 		t.Errorf("%+v", s)
 	}
@@ -179,7 +91,7 @@ func TestSimpleSAMLphp(t *testing.T) {
 	if err != nil || !up.StepUp || b.Passwords != 2 || up.AuthTime.Before(s.AuthTime) {
 		t.Errorf("%+v, %v, %d passwords", up, err, b.Passwords)
 	}
-	idp.rotate()
+	idp.Rotate()
 	_, _, err = through(t, p, b, federation.Ask{})
 	refused(t, err, "another key")
 	if _, _, err = through(t, idp.service(spID), b, federation.Ask{}); err != nil {

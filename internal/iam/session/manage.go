@@ -47,6 +47,35 @@ func (m *Sessions) RevokeAll(ctx context.Context, tenant, user, except string) (
 	return m.drop(ctx, "revoke all", &tenant, func(s *Session) bool { return s.User == user && s.ID != except })
 }
 
+// EndRemote ends sessions that a provider signed people in for: those of a person, those of its own session
+// remote, or, when both are given, those that are both. It says how many.
+func (m *Sessions) EndRemote(ctx context.Context, tenant, provider, user, remote string) (int, error) {
+	if provider == "" || user == "" && remote == "" {
+		return 0, nil
+	}
+	return m.drop(ctx, "end remote", &tenant, func(s *Session) bool {
+		return s.Provider == provider && (user == "" || s.User == user) && (remote == "" || s.Remote == remote)
+	})
+}
+
+// End ends, within a transaction, those sessions of a tenant that which is true of.
+func End(ctx context.Context, tx document.Tx, tenant string, which func(*Session) bool) (n int, err error) {
+	all, err := document.List[Session](ctx, tx, &tenant)
+	if err != nil {
+		return 0, err
+	}
+	for i := range all {
+		if !which(&all[i]) {
+			continue
+		}
+		if err := tx.Delete(ctx, Kind, all[i].ID); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
 // Sweep takes away what has ended, and the sessions of whom gone is true (nil: nobody), and says how many.
 // Call it every few minutes, on as many nodes as there are.
 func (m *Sessions) Sweep(ctx context.Context, gone func(tenant, user string) bool) (int, error) {
@@ -70,6 +99,9 @@ func (m *Sessions) drop(ctx context.Context, verb string, tenant *string, which 
 // Ends is when the session ends if it is not used again.
 func (m *Sessions) Ends(s *Session) time.Time {
 	idle, end := s.Seen.Add(m.o.Idle), s.Created.Add(m.o.Absolute)
+	if !s.Ends.IsZero() && s.Ends.Before(end) {
+		end = s.Ends
+	}
 	if idle.Before(end) {
 		return idle
 	}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -43,15 +44,20 @@ type Session struct {
 	ID      string    `json:"id"`
 	User    string    `json:"user"`
 	Tenant  string    `json:"tenant"`
-	Hash    string    `json:"hash"`          // of the token, in hex
-	Can     string    `json:"can,omitempty"` // what its person may do (Privilege), as it was
-	AMR     []string  `json:"amr"`           // how they proved who they are (RFC 8176): "pwd", "otp", "hwk"
-	Auth    time.Time `json:"auth"`          // when they last proved it
-	Created time.Time `json:"created"`       // when they signed in
-	Seen    time.Time `json:"seen"`          // last use, to the minute
-	Fresh   time.Time `json:"fresh"`         // until then dangerous acts need no further proof
-	Addr    string    `json:"addr"`          // where they signed in from
-	Agent   string    `json:"agent"`         // the browser, as it calls itself: hostile text, bounded and printable
+	Hash    string    `json:"hash"`    // of the token, in hex
+	AMR     []string  `json:"amr"`     // how they proved who they are (RFC 8176): "pwd", "otp", "hwk"
+	Auth    time.Time `json:"auth"`    // when they last proved it
+	Created time.Time `json:"created"` // when they signed in
+	Seen    time.Time `json:"seen"`    // last use, to the minute
+	Fresh   time.Time `json:"fresh"`   // until then dangerous acts need no further proof
+	Addr    string    `json:"addr"`    // where they signed in from
+	Agent   string    `json:"agent"`   // the browser, as it calls itself: hostile text, bounded and printable
+	// Provider names the identity provider that signed them in, Remote its own session, for logout.
+	Provider string `json:"provider,omitempty"`
+	Remote   string `json:"remote,omitempty"`
+	// Can is what its person might do (Privilege) when it was made or renewed.
+	Can  string    `json:"can,omitempty"`
+	Ends time.Time `json:"ends,omitzero"` // not after this, whatever is done; zero: Options.Absolute alone
 }
 
 // Head implements document.Entity.
@@ -61,6 +67,15 @@ func (s Session) Head() document.Head {
 
 // IsFresh says whether the person proved who they are a short time ago, as dangerous acts ask for.
 func (s *Session) IsFresh(now time.Time) bool { return now.Before(s.Fresh) }
+
+// Strong says whether they proved it in two ways. Of a sign-in elsewhere only "mfa" counts, which is
+// there when the provider showed what its settings ask for.
+func (s *Session) Strong() bool {
+	if s.Provider != "" {
+		return slices.Contains(s.AMR, "mfa")
+	}
+	return len(s.AMR) > 1
+}
 
 // Options makes Sessions. Zero durations take the defaults.
 type Options struct {
@@ -99,6 +114,11 @@ type Start struct {
 	AMR          []string
 	Addr         netip.Addr
 	Agent        string
+	// Auth is when they proved who they are, where that was not just now.
+	Auth time.Time
+	// Provider, Remote and Ends are of a sign-in at an identity provider.
+	Provider, Remote string
+	Ends             time.Time
 }
 
 // Create begins a session and returns its token, which is not kept. No token that a browser brought is ever
@@ -109,7 +129,14 @@ func (m *Sessions) Create(ctx context.Context, in Start) (Session, secret.String
 	}
 	now, token := m.o.Now(), newToken()
 	s := Session{ID: directory.NewID("ses"), User: in.User, Tenant: in.Tenant, Hash: hash(token), AMR: in.AMR,
-		Auth: now, Created: now, Seen: now, Fresh: now.Add(m.o.Fresh), Agent: clean(in.Agent)}
+		Auth: now, Created: now, Seen: now, Agent: clean(in.Agent), Provider: in.Provider, Remote: in.Remote, Ends: in.Ends}
+	if !in.Auth.IsZero() && in.Auth.Before(now) {
+		s.Auth = in.Auth
+	}
+	s.Fresh = s.Auth.Add(m.o.Fresh)
+	if !s.Ends.IsZero() && !now.Before(s.Ends) {
+		return Session{}, secret.String{}, errors.New("session: create: it has ended already")
+	}
 	if in.Addr.IsValid() {
 		s.Addr = in.Addr.Unmap().WithZone("").String()
 	}
@@ -222,6 +249,9 @@ func (m *Sessions) change(ctx context.Context, verb string, token secret.String,
 
 func (m *Sessions) ended(s *Session, now time.Time) bool {
 	// A time of use in the future means that a clock was set back: only the absolute end is certain then.
+	if !s.Ends.IsZero() && !now.Before(s.Ends) {
+		return true
+	}
 	return now.Sub(s.Seen) >= m.o.Idle || now.Sub(s.Created) >= m.o.Absolute || now.Before(s.Created.Add(-Touch))
 }
 

@@ -107,13 +107,33 @@ async function home() {
   } catch (err) {
     if (err.status !== 401) say(err.message);
     $("who").textContent = "";
-    return show(location.pathname === "/console/link" ? "link" : "signin");
+    if (location.hash === "#failed") say("The sign-in failed. Why is on the gateway's record.");
+    if (location.pathname === "/console/link") return show("link");
+    show("signin");
+    return providers();
   }
   $("who").textContent = (me.user.name || me.user.user_name) + ", " + me.user.tenant;
   const fresh = me.fresh && new Date(me.fresh) > new Date();
   $("fresh").textContent = fresh ? "Confirmed until " + day(me.fresh) + "." : "What is dangerous asks for a code first.";
+  $("bycode").hidden = $("confirm").hidden = Boolean(me.step_up);
+  $("elsewhere").hidden = !me.step_up;
+  if (me.step_up) $("elsewhere").replaceChildren(link("Confirm at your identity provider", me.step_up));
   show("home");
   await Promise.all([sessions(), keys()]);
+}
+
+function link(text, path) {
+  const a = document.createElement("a");
+  a.textContent = text;
+  a.href = path;
+  return a;
+}
+
+// providers offers the identity providers of the tenant that is named.
+async function providers() {
+  const of = $("signin").elements.tenant.value;
+  const page = await call("GET", "/signin/providers?tenant=" + encodeURIComponent(of));
+  $("providers").replaceChildren(...(page.items || []).map((p) => link("Sign in with " + p.title, p.start)));
 }
 
 async function sessions() {
@@ -168,6 +188,7 @@ on("newkey", async (f, form) => {
   reveal(made.secret);
   await keys();
 });
+$("signin").elements.tenant.addEventListener("change", () => providers().catch((err) => say(err.message)));
 $("kept").addEventListener("click", () => { $("codes").replaceChildren(); home(); });
 $("signout").addEventListener("click", async () => {
   try {

@@ -20,6 +20,8 @@ type Browser struct {
 	Fill map[string]string
 	// Stop is where it goes no further: the start of a URL of ours.
 	Stop string
+	// Home, when set, is a page of ours at which it has arrived.
+	Home string
 	// Pages counts the forms that asked for a password.
 	Passwords int
 }
@@ -36,6 +38,9 @@ func NewBrowser(t testing.TB, stop string, fill map[string]string) *Browser {
 	}}
 }
 
+// Client is the browser's own, with its cookies.
+func (b *Browser) Client() *http.Client { return b.client }
+
 // Visit goes on from a page until it would come to Stop, by a redirect or a form, and returns the
 // URL with its query and what the form would post.
 func (b *Browser) Visit(where string) (*url.URL, url.Values) {
@@ -45,7 +50,7 @@ func (b *Browser) Visit(where string) (*url.URL, url.Values) {
 		b.t.Fatal(err)
 	}
 	for range 30 {
-		if strings.HasPrefix(req.URL.String(), b.Stop) && req.Method == http.MethodGet {
+		if here, _, _ := strings.Cut(req.URL.String(), "#"); req.Method == http.MethodGet && (b.Stop != "" && strings.HasPrefix(here, b.Stop) || b.Home != "" && here == b.Home) {
 			return req.URL, nil
 		}
 		res, err := b.client.Do(req)
@@ -75,7 +80,7 @@ func (b *Browser) Visit(where string) (*url.URL, url.Values) {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		if strings.HasPrefix(to.String(), b.Stop) {
+		if b.Stop != "" && strings.HasPrefix(to.String(), b.Stop) {
 			return to, values
 		}
 		if req, err = http.NewRequest(http.MethodPost, to.String(), strings.NewReader(values.Encode())); err != nil {

@@ -1,0 +1,54 @@
+package sso
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"sallyport.dev/sallyport/internal/iam/document"
+)
+
+// used is something that was used and works no second time.
+type used struct {
+	ID    string    `json:"id"`
+	Until time.Time `json:"until"`
+}
+
+func (u used) Head() document.Head { return document.Head{Kind: KindOnce, ID: u.ID} }
+
+// Once is federation.Once over a store: of two nodes one is the first.
+type Once struct{ Docs document.Store }
+
+// First implements federation.Once.
+func (o Once) First(ctx context.Context, id string, until time.Time) (bool, error) {
+	sum := sha256.Sum256([]byte(id))
+	_, err := document.Insert(ctx, o.Docs, used{ID: "once_" + hex.EncodeToString(sum[:16]), Until: until})
+	if errors.Is(err, document.ErrExists) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Sweep takes away what could no longer be used anyway, and says how many. Call it every few minutes.
+func (o Once) Sweep(ctx context.Context, now time.Time) (n int, err error) {
+	err = o.Docs.Write(ctx, func(tx document.Tx) error {
+		n = 0
+		all, err := document.List[used](ctx, tx, nil)
+		if err != nil {
+			return err
+		}
+		for _, u := range all {
+			if now.Before(u.Until) {
+				continue
+			}
+			if err := tx.Delete(ctx, KindOnce, u.ID); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
