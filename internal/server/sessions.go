@@ -2,12 +2,15 @@ package server
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/sallyport/internal/console/api"
 	"sallyport.dev/sallyport/internal/iam/access"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/mirror"
 	"sallyport.dev/sallyport/internal/iam/session"
 )
 
@@ -40,10 +43,11 @@ func (k *desk) sweep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-k.people.left:
-			k.sweepSessions(ctx)
+		case <-k.people.standing.wake:
+			k.endWhoLeft(ctx)
 		case <-t.C:
-			k.sweepSessions(ctx)
+			k.people.standing.changed.Add(1) // sessions end by themselves, too
+			k.endWhoLeft(ctx)
 			for what, f := range map[string]func(context.Context) (int, error){"sign-ins": k.signin.accounts.Sweep, "assertions": k.sso.Sweep} {
 				n, err := f(ctx)
 				if err != nil && ctx.Err() == nil {
@@ -56,40 +60,64 @@ func (k *desk) sweep(ctx context.Context) {
 	}
 }
 
-func (k *desk) sweepSessions(ctx context.Context) {
-	n, err := k.signin.sessions.Sweep(ctx, func(tenant, user string) bool {
-		st, err := k.people.roster.Check(tenant, user, time.Now())
-		// Who is not known yet has come this moment: memory is behind.
-		return err == nil && st.Bad != "" && st.Kind != ""
-	})
-	if err != nil && ctx.Err() == nil {
-		k.log.Warn("cannot take away what has ended", "what", "sessions", "error", err)
-	} else if n > 0 {
-		k.log.Debug("took away what has ended", "what", "sessions", "number", n)
-	}
+// standing says when people or tenants changed, so that those who left are looked for.
+type standing struct {
+	changed atomic.Int64
+	wake    chan struct{}
+	mu      sync.Mutex // held while they are looked for
+	looked  int64
 }
 
-// watchStanding has left say when people or tenants changed.
-func (p *people) watchStanding() {
-	p.left = make(chan struct{}, 1)
-	p.mirror.After(func() error {
+// watch has changes of people and tenants noticed.
+func (s *standing) watch(m *mirror.Mirror) {
+	s.wake = make(chan struct{}, 1)
+	m.After(func() error {
+		s.changed.Add(1)
 		select {
-		case p.left <- struct{}{}:
-		default: // it is about to look anyway
+		case s.wake <- struct{}{}:
+		default: // somebody is about to look anyway
 		}
 		return nil
 	}, directory.KindUser, directory.KindTenant)
+}
+
+// endWhoLeft takes away sessions that have ended and those of people who are not in good standing, unless that was
+// done since anything changed. When it returns, it was.
+func (k *desk) endWhoLeft(ctx context.Context) {
+	s := &k.people.standing
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.changed.Load()
+	if now == s.looked {
+		return
+	}
+	n, err := k.signin.sessions.Sweep(ctx, func(tenant, user string) bool {
+		// Who is not known has come this moment, and memory is behind; or was deleted, and nobody is
+		// signed in with what is left.
+		t, known := k.people.roster.Tenants()[tenant]
+		if known && t.Disabled {
+			return true
+		}
+		u, known := k.people.roster.User(user)
+		return known && !u.Active
+	})
+	if err != nil {
+		if ctx.Err() == nil {
+			k.log.Warn("cannot take away what has ended", "what", "sessions", "error", err)
+		}
+		return
+	}
+	s.looked = now
+	if n > 0 {
+		k.log.Debug("took away what has ended", "what", "sessions", "number", n)
+	}
 }
 
 // settle comes after an administrative change, when this node knows it: people who lost their standing
 // lose their sessions before the change is answered, and who changed what they may do themselves goes on
 // with a new token.
 func (k *desk) settle(ctx context.Context, c *api.Call) error {
-	select {
-	case <-k.people.left:
-		k.sweepSessions(ctx)
-	default:
-	}
+	k.endWhoLeft(ctx)
 	if c.Actor == nil || c.Actor.Session == "" {
 		return nil
 	}

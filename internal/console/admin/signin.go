@@ -165,6 +165,13 @@ func (d *Deps) people() []api.Route {
 		api.Do(self("GET", "/me/sessions", "sessions", "List the own sessions"), func(ctx context.Context, c *api.Call, _ api.None) (Page[SessionInfo], error) {
 			return d.sessions(ctx, c, c.Actor.Tenant, c.Actor.ID)
 		}),
+		api.Do(self("DELETE", "/me/sessions", "end_sessions", "End all of the own sessions but this one"), func(ctx context.Context, c *api.Call, _ api.None) (api.None, error) {
+			n, err := d.Sessions.RevokeAll(ctx, c.Actor.Tenant, c.Actor.ID, c.Actor.Session)
+			if err == nil {
+				c.Changed(c.Actor.ID, nil, map[string]int{"ended": n})
+			}
+			return api.None{}, err
+		}),
 		api.Do(self("DELETE", "/me/sessions/{id}", "end_session", "End one of the own sessions"), func(ctx context.Context, c *api.Call, _ api.None) (api.None, error) {
 			return api.None{}, signinError(d.Sessions.Revoke(ctx, c.Actor.Tenant, c.Actor.ID, c.Path("id")))
 		}),

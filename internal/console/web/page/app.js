@@ -246,6 +246,7 @@ press("confirmpasskey", async () => {
 });
 press("replace", async () => step(await call("POST", "/me/authenticator")));
 press("unset", async () => { await call("DELETE", "/me/authenticator"); await home(); });
+press("endothers", async () => { await call("DELETE", "/me/sessions"); await sessions(); });
 press("renew", async () => recovery((await call("POST", "/me/recovery")).recovery));
 $("signin").elements.tenant.addEventListener("change", () => providers().catch((err) => say(err.message)));
 $("kept").addEventListener("click", () => { $("codes").replaceChildren(); home(); });
