@@ -174,7 +174,7 @@ func (t thing) command() *cobra.Command {
 	c := &cobra.Command{Use: t.name, Short: t.short}
 	c.AddCommand(t.list(), t.get(), t.write("create"), t.remove())
 	if t.name == "user" {
-		c.AddCommand(userInviteCommand())
+		c.AddCommand(userInviteCommand(), userResetCommand())
 	}
 	if !t.fixed {
 		c.AddCommand(t.write("update ID"))

@@ -44,7 +44,7 @@ hour. With it they choose a password and set up an authenticator, at the console
 		if err := a.do(ctx, http.MethodPost, base+"/bindings", map[string]any{"subject_kind": "user", "subject": id, "role": "owner"}, nil); err != nil {
 			return fmt.Errorf("init: make owner: %w", err)
 		}
-		return invite(ctx, a, base, id, asJSON)
+		return link(ctx, a, http.MethodPost, base, id, "invite", asJSON)
 	})
 }
 
@@ -53,22 +53,35 @@ func userInviteCommand() *cobra.Command {
 	c := &cobra.Command{Use: "invite ID", Short: "Make a one-time link with which a person chooses a password", Args: cobra.ExactArgs(1)}
 	tenant := tenantFlag(c)
 	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
-		return invite(ctx, a, "/tenants/"+url.PathEscape(*tenant), args[0], asJSON)
+		return link(ctx, a, http.MethodPost, "/tenants/"+url.PathEscape(*tenant), args[0], "invite", asJSON)
 	})
 }
 
-func invite(ctx context.Context, a *administration, base, id string, asJSON bool) error {
-	var link struct {
+// userResetCommand takes somebody's second factors away.
+func userResetCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "reset-second ID", Short: "Take away a person's second factors and sessions, and make a one-time link to set up another", Args: cobra.ExactArgs(1),
+		Long: "Take away a person's second factors, recovery codes, devices and sessions, for who has lost them. The link lets the person set up\nanother second factor, once, within an hour, and with the password that they have: neither is enough alone.",
+	}
+	tenant := tenantFlag(c)
+	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
+		return link(ctx, a, http.MethodDelete, "/tenants/"+url.PathEscape(*tenant), args[0], "second-factor", asJSON)
+	})
+}
+
+// link shows a one-time link for a person.
+func link(ctx context.Context, a *administration, method, base, id, what string, asJSON bool) error {
+	var made struct {
 		Link    string `json:"link"`
 		Expires string `json:"expires"`
 	}
-	if err := a.do(ctx, http.MethodPost, base+"/users/"+url.PathEscape(id)+"/invite", nil, &link); err != nil {
-		return fmt.Errorf("invite: %w", err)
+	if err := a.do(ctx, method, base+"/users/"+url.PathEscape(id)+"/"+what, nil, &made); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	if asJSON {
-		return printJSON(os.Stdout, map[string]string{"user": id, "link": link.Link, "expires": link.Expires})
+		return printJSON(os.Stdout, map[string]string{"user": id, "link": made.Link, "expires": made.Expires})
 	}
-	fmt.Println(link.Link)
-	fmt.Fprintf(os.Stderr, "a link for %s, below the console's address; it is valid once, until %s, and this is the only time it is shown\n", plain(id), plain(link.Expires))
+	fmt.Println(made.Link)
+	fmt.Fprintf(os.Stderr, "a link for %s, below the console's address; it is valid once, until %s, and this is the only time it is shown\n", plain(id), plain(made.Expires))
 	return nil
 }

@@ -137,7 +137,8 @@ type Console struct {
 	// TLS is nil for plain HTTP, which browsers let people sign in over only on this machine.
 	TLS *TLS `yaml:"tls"`
 	// PublicURL is the console's address as browsers see it, such as https://sallyport.example: identity
-	// providers send people back there. Empty: made of Address.
+	// providers send people back there. Empty: made of Address. Passkeys are for its name, which must not be
+	// an IP address, and there are none while it is empty.
 	PublicURL string `yaml:"public_url"`
 }
 

@@ -51,7 +51,7 @@ func (k *desk) handler() (*api.API, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k.signin, err = newSignin(k.store, k.people, k.note, k.log); err != nil {
+	if k.signin, err = newSignin(k.cfg(), k.store, k.people, k.note, k.log); err != nil {
 		return nil, err
 	}
 	if k.sso, err = k.newSSO(pepper); err != nil {
@@ -74,7 +74,7 @@ func (k *desk) handler() (*api.API, error) {
 	}
 	return api.New(api.Options{
 		Identify: k.identify, Access: &admin.Access{Access: k.people.access, Deps: d}, Record: k.note,
-		Routes: admin.Routes(d), Version: Version(), After: k.refresh,
+		Routes: admin.Routes(d), Version: Version(), After: k.refresh, Settle: k.settle,
 		Fault: func(id string, err error) { k.log.Error("an administrative request failed", "event", id, "error", err) },
 	})
 }

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/console/api"
 	"sallyport.dev/sallyport/internal/iam/account"
+	"sallyport.dev/sallyport/internal/iam/passkey"
 	"sallyport.dev/sallyport/internal/iam/password"
 	"sallyport.dev/sallyport/internal/iam/session"
 	"sallyport.dev/sallyport/internal/iam/throttle"
@@ -22,13 +24,21 @@ type signin struct {
 	sessions *session.Sessions
 }
 
-func newSignin(db *store, p *people, note api.Recorder, log *slog.Logger) (*signin, error) {
-	ss, err := session.New(session.Options{Store: db.docs})
+func newSignin(cfg *config.Config, db *store, p *people, note api.Recorder, log *slog.Logger) (*signin, error) {
+	ss, err := session.New(session.Options{Store: db.docs, Privilege: privileges{p}})
 	if err != nil {
 		return nil, err
 	}
+	// The one address that passkeys are for is the configured one: what a request says of itself is not asked.
+	var site *passkey.Party
+	if cfg.Console.PublicURL != "" {
+		if site, err = passkey.New(cfg.Console.PublicURL, "Sallyport"); err != nil {
+			log.Warn("passkeys cannot be used with console.public_url", "error", err)
+			site = nil
+		}
+	}
 	a, err := account.New(account.Options{
-		Store: db.docs, Sessions: ss, Hasher: password.New(password.Options{}), Throttle: throttle.New(nil), Sealer: sealer{p.seals, account.KindLogin},
+		Store: db.docs, Sessions: ss, Hasher: password.New(password.Options{}), Throttle: throttle.New(nil), Passkeys: site, Sealer: sealer{p.seals, account.KindLogin},
 		Event: func(ctx context.Context, e account.Event) {
 			f := map[string]string{
 				"ok": strconv.FormatBool(e.OK), "reason": e.Reason, "tenant": e.Tenant, "user": e.User, "amr": strings.Join(e.AMR, " "),
@@ -38,6 +48,9 @@ func newSignin(db *store, p *people, note api.Recorder, log *slog.Logger) (*sign
 			}
 			if e.BreakGlass {
 				log.Warn("an account for emergencies is being used", "user", e.User, "event", e.Name, "ok", e.OK)
+			}
+			if e.Name == "passkey.copied" {
+				log.Warn("there may be a copy of a passkey", "user", e.User, "reason", e.Reason)
 			}
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()

@@ -94,19 +94,3 @@ func (k *desk) federated() http.Handler {
 		Fault: func(err error) { k.log.Error("a sign-in could not be judged", "error", err) },
 	})
 }
-
-// sweep takes away what sign-ins used up and nobody could use any more, until ctx ends.
-func (k *desk) sweep(ctx context.Context) {
-	t := time.NewTicker(sweepEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			if _, err := k.sso.Sweep(ctx); err != nil && ctx.Err() == nil {
-				k.log.Warn("cannot sweep sign-ins that are over", "error", err)
-			}
-		}
-	}
-}

@@ -76,6 +76,8 @@ type people struct {
 	vault  *vault.Vault
 	rules  *policies.Policies
 	limits *limits.Limits
+
+	standing standing
 }
 
 // sealing is how often new data keys of other nodes are looked for.
@@ -120,6 +122,7 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 		return nil, err
 	}
 	p.limits = limits.New(m)
+	p.standing.watch(m)
 	p.rules = policies.New(m, p.roster, p.access, nil, func(err error) {
 		log.Error("a policy cannot be read; the calls of its tenant are refused", "error", err)
 	})

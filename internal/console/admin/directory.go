@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"sallyport.dev/sallyport/internal/console/api"
+	"sallyport.dev/sallyport/internal/iam/account"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
 )
@@ -158,6 +159,9 @@ func (d *Deps) users() resource[directory.User, UserSpec] {
 				return api.Refuse(http.StatusConflict, "own_account", "You cannot delete yourself.")
 			}
 			if err := d.endSessions(ctx, c, tx, u.ID); err != nil {
+				return err
+			}
+			if err := tx.Delete(ctx, account.KindLogin, u.ID); err != nil && !errors.Is(err, document.ErrNotFound) {
 				return err
 			}
 			if err := d.leaves(ctx, tx, u.Tenant, u.ID); err != nil {

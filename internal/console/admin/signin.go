@@ -181,6 +181,13 @@ func (d *Deps) people() []api.Route {
 		api.Do(self("GET", "/me/sessions", "sessions", "List the own sessions"), func(ctx context.Context, c *api.Call, _ api.None) (Page[SessionInfo], error) {
 			return d.sessions(ctx, c, c.Actor.Tenant, c.Actor.ID)
 		}),
+		api.Do(self("DELETE", "/me/sessions", "end_sessions", "End all of the own sessions but this one"), func(ctx context.Context, c *api.Call, _ api.None) (api.None, error) {
+			n, err := d.Sessions.RevokeAll(ctx, c.Actor.Tenant, c.Actor.ID, c.Actor.Session)
+			if err == nil {
+				c.Changed(c.Actor.ID, nil, map[string]int{"ended": n})
+			}
+			return api.None{}, err
+		}),
 		api.Do(self("DELETE", "/me/sessions/{id}", "end_session", "End one of the own sessions"), func(ctx context.Context, c *api.Call, _ api.None) (api.None, error) {
 			return api.None{}, signinError(d.Sessions.Revoke(ctx, c.Actor.Tenant, c.Actor.ID, c.Path("id")))
 		}),
@@ -209,13 +216,6 @@ func (d *Deps) people() []api.Route {
 				// In the fragment: a browser sends that to nobody, and no log has it.
 				return Invitation{Link: "/console/link#" + tok.Reveal(), Expires: d.stamp().Add(account.LinkLife)}, nil
 			}),
-		api.Do(api.Route{Method: "DELETE", Pattern: "/tenants/{tenant}/users/{id}/second-factor", Operation: "users.reset_second", Summary: "Take away a person's second factor; they set up another", Permission: "delete:credential"},
-			func(ctx context.Context, c *api.Call, _ api.None) (api.None, error) {
-				if err := d.mayReset(ctx, c); err != nil {
-					return api.None{}, err
-				}
-				return api.None{}, signinError(a.ResetSecond(ctx, c.Path("id")))
-			}),
 	}
 }
 
@@ -240,10 +240,7 @@ func (d *Deps) sessions(ctx context.Context, c *api.Call, tenant, user string) (
 
 // step answers a step of a sign-in.
 func (d *Deps) step(c *api.Call, s account.Step, err error) (SignIn, error) {
-	var wait *account.WaitError
-	if errors.As(err, &wait) {
-		c.Header("Retry-After", strconv.Itoa(int((wait.After+time.Second-1)/time.Second)))
-	}
+	d.wait(c, err)
 	if err != nil {
 		return SignIn{}, signinError(err)
 	}
@@ -260,6 +257,14 @@ func (d *Deps) step(c *api.Call, s account.Step, err error) (SignIn, error) {
 	return out, nil
 }
 
+// wait says when to try again.
+func (d *Deps) wait(c *api.Call, err error) {
+	var wait *account.WaitError
+	if errors.As(err, &wait) {
+		c.Header("Retry-After", strconv.Itoa(int((wait.After+time.Second-1)/time.Second)))
+	}
+}
+
 // signinError says the same of everything that an outsider could learn something from.
 func signinError(err error) error {
 	var wait *account.WaitError
@@ -274,6 +279,16 @@ func signinError(err error) error {
 		return api.Refuse(http.StatusUnauthorized, "expired", "This link or sign-in is no longer valid; begin again.")
 	case errors.Is(err, account.ErrFresh):
 		return api.Refuse(http.StatusForbidden, "step_up_required", "Prove again who you are, with a second factor, and repeat the request.")
+	case errors.Is(err, account.ErrLink):
+		return api.Refuse(http.StatusForbidden, "link_needed", "Your second factor was reset. Use the link that your administrator gave you.")
+	case errors.Is(err, account.ErrLast):
+		return api.Refuse(http.StatusConflict, "last_factor", "This is your only second factor; set up another one first.")
+	case errors.Is(err, account.ErrMany):
+		return api.Refuse(http.StatusConflict, "too_many", "You have as many passkeys as there may be; remove one first.")
+	case errors.Is(err, account.ErrName):
+		return api.Refuse(http.StatusUnprocessableEntity, "invalid", "A name is 1 to 64 characters that can be printed.")
+	case errors.Is(err, account.ErrNoPasskeys):
+		return api.Refuse(http.StatusNotFound, "no_passkeys", "Passkeys cannot be used here: the configuration names no console.public_url that they could be for.")
 	case errors.Is(err, session.ErrNone):
 		return document.ErrNotFound
 	case errors.Is(err, password.ErrBusy):

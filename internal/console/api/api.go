@@ -99,8 +99,10 @@ type Options struct {
 	Version   string
 	// After is called when something was changed, before the caller is told: this node takes it at once.
 	After func()
-	Fault func(id string, err error) // is told of what failed inside
-	Now   func() time.Time           // nil: time.Now
+	// Settle is called after After when something was done, and may still set a cookie; nil: nothing.
+	Settle func(ctx context.Context, c *Call) error
+	Fault  func(id string, err error) // is told of what failed inside
+	Now    func() time.Time           // nil: time.Now
 }
 
 // Call is one request on its way.
@@ -193,6 +195,9 @@ func New(o Options) (*API, error) {
 	}
 	if o.After == nil {
 		o.After = func() {}
+	}
+	if o.Settle == nil {
+		o.Settle = func(context.Context, *Call) error { return nil }
 	}
 	if o.Fault == nil {
 		o.Fault = func(string, error) {}

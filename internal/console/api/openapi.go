@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // document makes the OpenAPI 3.1 document of the routes, out of the types that the handlers take and
@@ -101,6 +103,7 @@ var (
 	timeType  = reflect.TypeFor[time.Time]()
 	textType  = reflect.TypeFor[encoding.TextMarshaler]()
 	bytesType = reflect.TypeFor[[]byte]()
+	rawType   = reflect.TypeFor[jsontext.Value]()
 )
 
 func (s *schemas) of(t reflect.Type) any {
@@ -109,6 +112,8 @@ func (s *schemas) of(t reflect.Type) any {
 		return map[string]any{"type": "string", "format": "date-time"}
 	case t == bytesType:
 		return map[string]any{"type": "string", "contentEncoding": "base64"}
+	case t == rawType: // any JSON: another standard says what is in it
+		return map[string]any{}
 	case t.Implements(textType) || reflect.PointerTo(t).Implements(textType):
 		return str
 	}

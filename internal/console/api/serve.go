@@ -61,6 +61,9 @@ func (c *Call) run(ctx context.Context) (out any, err error) {
 	}
 	out, err = c.route.serve(ctx, c, body)
 	c.api.o.After() // also after a failure: it may have been halfway
+	if serr := c.api.o.Settle(context.WithoutCancel(ctx), c); serr != nil {
+		c.api.o.Fault(c.ID, serr) // what was done was done
+	}
 	done := map[string]string{"phase": "done", "subject": c.subject}
 	if err != nil {
 		done["phase"], done["error"] = "failed", err.Error()

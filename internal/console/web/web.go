@@ -38,7 +38,7 @@ func Handler() http.Handler {
 			w.WriteHeader(http.StatusMethodNotAllowed)
 			return
 		}
-		if r.URL.Path == Base+"link" { // the page reads the link out of the fragment
+		if r.URL.Path == Base+"link" || r.URL.Path == Base+"reset" { // the page reads the link out of the fragment
 			r = r.Clone(r.Context())
 			r.URL.Path = Base
 		}

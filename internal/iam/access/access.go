@@ -85,12 +85,14 @@ type Access struct {
 	bindings *mirror.View[Binding]
 	set      atomic.Pointer[rbac.Set]
 	index    atomic.Pointer[map[owner][]string] // names of roles that are given
+	marks    atomic.Pointer[marks]
 }
 
 // New adds roles and bindings to a mirror, which its owner keeps fresh.
 func New(m *mirror.Mirror) *Access {
 	a := &Access{m: m, roles: mirror.Add[Role](m), bindings: mirror.Add[Binding](m)}
 	a.index.Store(&map[owner][]string{})
+	a.marks.Store(&marks{})
 	m.After(a.rebuild, KindRole, KindBinding)
 	return a
 }
@@ -114,6 +116,8 @@ func (a *Access) rebuild() error {
 	}
 	a.set.Store(s)
 	a.index.Store(&index)
+	known := newMarks(roles, bindings)
+	a.marks.Store(&known)
 	return nil
 }
 

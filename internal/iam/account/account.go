@@ -19,6 +19,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/passkey"
 	"sallyport.dev/sallyport/internal/iam/password"
 	"sallyport.dev/sallyport/internal/iam/recovery"
 	"sallyport.dev/sallyport/internal/iam/session"
@@ -44,6 +45,12 @@ var (
 	ErrTicket = errors.New("account: this link or sign-in is no longer valid; begin again")
 	// ErrFresh: prove again who you are first (StepUp).
 	ErrFresh = errors.New("account: confirm that it is you first")
+	// ErrLink: the second factor was taken away by an administrator, who gave out a link to set up another.
+	ErrLink = errors.New("account: your second factor was reset; use the link that you were given")
+	// ErrLast: it is the only second factor.
+	ErrLast = errors.New("account: this is your only second factor; set up another one first")
+	// ErrNoPasskeys: the configuration names no address of the console that passkeys could be for.
+	ErrNoPasskeys = errors.New("account: passkeys need console.public_url in the configuration")
 )
 
 // WaitError: there were too many tries.
@@ -69,18 +76,30 @@ type Login struct {
 	Recovery   recovery.Set `json:"recovery,omitzero"`
 	Devices    []string     `json:"devices,omitempty"`   // hashes, oldest first
 	Generation int64        `json:"generation,omitzero"` // tickets of an earlier one are void
+	// Passkeys are further second factors, each of which is also a sign-in of its own.
+	Passkeys []passkey.Key `json:"passkeys,omitempty"`
+	// Reset: an administrator took the second factors away, so the password alone sets up no other.
+	Reset bool `json:"reset,omitzero"`
 }
 
-// Head implements document.Entity.
+// Head implements document.Entity. No two people have the same passkey.
 func (l Login) Head() document.Head {
-	return document.Head{Kind: KindLogin, ID: l.User, Tenant: l.Tenant}
+	h := document.Head{Kind: KindLogin, ID: l.User, Tenant: l.Tenant}
+	for _, k := range l.Passkeys {
+		h.Keys = append(h.Keys, document.Key("passkey", passkey.Mark(k.Credential)))
+	}
+	return h
 }
+
+// second says whether there is a second factor.
+func (l *Login) second() bool { return l.TOTP.Confirmed || len(l.Passkeys) > 0 }
 
 // What a ticket is good for.
 const (
 	useLink   = "link"   // choose a password
 	useSecond = "second" // give the second factor
 	useEnrol  = "enrol"  // set up a second factor
+	useReset  = "reset"  // set up a second factor, with the password
 )
 
 type ticket struct {
@@ -118,6 +137,8 @@ type Options struct {
 	Throttle *throttle.Throttle
 	Sealer   Sealer
 	Issuer   string // what an authenticator app shows
+	// Passkeys checks passkeys; nil: there are none here.
+	Passkeys *passkey.Party
 	// PasswordAlone lets people in who have set up no second factor. Otherwise they set one up first.
 	PasswordAlone bool
 	Event         func(context.Context, Event) // must not block

@@ -19,6 +19,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/datakeys"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/passkey"
 	"sallyport.dev/sallyport/internal/iam/password"
 	"sallyport.dev/sallyport/internal/iam/session"
 	"sallyport.dev/sallyport/internal/iam/throttle"
@@ -60,6 +61,10 @@ func (b *bench) event(_ context.Context, e account.Event) {
 }
 
 func open(t *testing.T) *bench {
+	site, err := passkey.New("https://gateway.example", "Sallyport")
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := &bench{t: t, store: &memory.Documents{}, at: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}
 	kek, err := envelope.ParseKEK(secret.New(fmt.Sprintf("%x", sha256.Sum256([]byte("a key of this test")))))
 	if err != nil {
@@ -75,7 +80,7 @@ func open(t *testing.T) *bench {
 			t.Fatal(err)
 		}
 		if b.nodes[i], err = account.New(account.Options{Store: b.store, Sessions: ses, Hasher: password.New(password.Options{Wait: time.Minute}),
-			Throttle: throttle.New(b.now), Sealer: sealer{ring}, Event: b.event, Now: b.now}); err != nil {
+			Throttle: throttle.New(b.now), Sealer: sealer{ring}, Passkeys: site, Event: b.event, Now: b.now}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -376,35 +381,6 @@ func TestAChangedPasswordEndsAllElse(t *testing.T) {
 	want(t, "sign-in with the old password", err, account.ErrTicket)
 	if _, _, err := a.Session(ctx, tok); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestReplaceAndReset(t *testing.T) {
-	b := open(t)
-	old, done := b.enrol()
-	a, ctx := b.nodes[0], t.Context()
-	tick := must[secret.String](b)(a.ReplaceSecond(ctx, done.Token))
-	seed, _, err := a.EnrolTOTP(ctx, tick)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = a.ConfirmTOTP(ctx, tick, b.code(old), b.from)
-	want(t, "a code of the old app", err, account.ErrRefused)
-	next := must[account.Step](b)(a.ConfirmTOTP(ctx, tick, b.code(seed), b.from))
-	_, _, err = a.Session(ctx, done.Token)
-	want(t, "session of before", err, session.ErrNone)
-	b.pass(time.Minute)
-	_, err = a.Second(ctx, b.signIn().Ticket, b.code(old), b.from)
-	want(t, "the old app", err, account.ErrRefused)
-	_, err = a.Second(ctx, b.signIn().Ticket, done.Recovery[0].Reveal(), b.from)
-	want(t, "an old recovery code", err, account.ErrRefused)
-	if err := a.ResetSecond(ctx, "usr_a"); err != nil {
-		t.Fatal(err)
-	}
-	_, _, err = a.Session(ctx, next.Token)
-	want(t, "session of before the reset", err, session.ErrNone)
-	if s, err := a.SignIn(ctx, "acme", "alice", secret.New(good), b.from); err != nil || s.Next != account.NextEnrol {
-		t.Errorf("%+v %v", s, err)
 	}
 }
 

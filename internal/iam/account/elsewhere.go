@@ -37,7 +37,7 @@ func (a *Accounts) AddSecond(ctx context.Context, tok secret.String) (seed, uri 
 		} else if err != nil {
 			return err
 		}
-		if l.TOTP.Confirmed {
+		if l.second() {
 			return ErrRefused
 		}
 		l.Next = totp.Factor{Sealed: sealed}
@@ -89,7 +89,7 @@ func (a *Accounts) ConfirmSecond(ctx context.Context, tok secret.String, code st
 	}
 	codes, set := recovery.New(u.ID)
 	_, _, _, err = document.Update(ctx, a.o.Store, u.ID, 0, func(now *Login) error {
-		if now.TOTP.Confirmed || !bytes.Equal(now.Next.Sealed, l.Next.Sealed) {
+		if now.second() || !bytes.Equal(now.Next.Sealed, l.Next.Sealed) {
 			return ErrRefused
 		}
 		now.TOTP, now.Next, now.Recovery = totp.Factor{Sealed: now.Next.Sealed, Last: step, Confirmed: true}, totp.Factor{}, set

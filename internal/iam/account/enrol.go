@@ -78,7 +78,7 @@ func (a *Accounts) Redeem(ctx context.Context, link, pw secret.String, from From
 		if err != nil {
 			return err
 		}
-		now.Password = phc
+		now.Password, now.Reset = phc, false
 		now.Generation++
 		generation = now.Generation
 		if _, err := document.Put(ctx, tx, now, rev); err != nil {
@@ -165,7 +165,7 @@ func (a *Accounts) ConfirmTOTP(ctx context.Context, tok secret.String, code stri
 			return ErrTicket
 		}
 		now.TOTP = totp.Factor{Sealed: now.Next.Sealed, Last: step, Confirmed: true}
-		now.Next, now.Recovery = totp.Factor{}, set
+		now.Next, now.Recovery, now.Reset = totp.Factor{}, set, false
 		now.Generation++ // other enrolments under way end
 		device = remember(&now, from)
 		if _, err := document.Put(ctx, tx, now, rev); err != nil {

@@ -3,16 +3,13 @@ package account
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/password"
-	"sallyport.dev/sallyport/internal/iam/recovery"
 	"sallyport.dev/sallyport/internal/iam/session"
 	"sallyport.dev/sallyport/internal/iam/throttle"
-	"sallyport.dev/sallyport/internal/iam/totp"
 	"sallyport.dev/sallyport/internal/secret"
 )
 
@@ -28,6 +25,10 @@ func (a *Accounts) Session(ctx context.Context, tok secret.String) (session.Sess
 		return session.Session{}, directory.User{}, fail("session", err)
 	}
 	if bad != "" || u.Tenant != s.Tenant {
+		// For good: were they let in again, a cookie of before must not be.
+		if _, err := a.o.Sessions.RevokeAll(ctx, s.Tenant, s.User, ""); err != nil {
+			return session.Session{}, directory.User{}, fail("session", err)
+		}
 		return session.Session{}, directory.User{}, session.ErrNone
 	}
 	return s, u, nil
@@ -40,7 +41,7 @@ func (a *Accounts) StepUp(ctx context.Context, tok secret.String, code string, f
 		return session.Session{}, secret.String{}, err
 	}
 	l, _, err := document.Get[Login](ctx, a.o.Store, s.User)
-	if errors.Is(err, document.ErrNotFound) || err == nil && !l.TOTP.Confirmed {
+	if errors.Is(err, document.ErrNotFound) || err == nil && !l.second() {
 		return session.Session{}, secret.String{}, ErrRefused
 	}
 	if err != nil {
@@ -69,6 +70,9 @@ func (a *Accounts) fresh(ctx context.Context, tok secret.String) (session.Sessio
 	l, _, err := document.Get[Login](ctx, a.o.Store, u.ID)
 	if errors.Is(err, document.ErrNotFound) {
 		return s, u, l, ErrRefused // they sign in elsewhere
+	}
+	if err == nil && l.second() && !s.Strong() {
+		return s, u, l, ErrFresh // one proof alone changes no second factor
 	}
 	return s, u, l, err
 }
@@ -122,84 +126,4 @@ func (a *Accounts) ChangePassword(ctx context.Context, tok, old, pw secret.Strin
 	}
 	a.emit(ctx, u, from, Event{Name: "password.changed", OK: true})
 	return a.o.Sessions.Rotate(ctx, tok)
-}
-
-// ReplaceSecond gives a fresh session a ticket for EnrolTOTP.
-func (a *Accounts) ReplaceSecond(ctx context.Context, tok secret.String) (t secret.String, err error) {
-	s, _, l, err := a.fresh(ctx, tok)
-	if err != nil {
-		return t, fail("replace second factor", err)
-	}
-	err = a.o.Store.Write(ctx, func(tx document.Tx) error {
-		t, err = a.issue(ctx, tx, l, useEnrol, TicketLife, slices.DeleteFunc(slices.Clone(s.AMR), func(m string) bool { return m == "otp" || m == "rec" }))
-		return err
-	})
-	if err != nil {
-		return secret.String{}, fail("replace second factor", err)
-	}
-	return t, nil
-}
-
-// NewRecovery makes new recovery codes for a fresh session with a second factor. The earlier ones end.
-func (a *Accounts) NewRecovery(ctx context.Context, tok secret.String, from From) ([]secret.String, error) {
-	_, u, _, err := a.fresh(ctx, tok)
-	if err != nil {
-		return nil, fail("new recovery codes", err)
-	}
-	codes, set := recovery.New(u.ID)
-	_, _, _, err = document.Update(ctx, a.o.Store, u.ID, 0, func(l *Login) error {
-		if !l.TOTP.Confirmed {
-			return ErrRefused
-		}
-		l.Recovery = set
-		return nil
-	})
-	if err != nil {
-		return nil, fail("new recovery codes", err)
-	}
-	a.emit(ctx, u, from, Event{Name: "recovery.made", OK: true})
-	return codes, nil
-}
-
-// ResetSecond takes away a person's second factor, recovery codes, devices and sessions, for who has lost all of
-// them. The caller has checked that whoever asks may do so.
-func (a *Accounts) ResetSecond(ctx context.Context, user string) error {
-	_, l, _, err := document.Update(ctx, a.o.Store, user, 0, func(l *Login) error {
-		l.TOTP, l.Next, l.Recovery, l.Devices = totp.Factor{}, totp.Factor{}, recovery.Set{}, nil
-		l.Generation++
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("account: reset second factor: %w", err)
-	}
-	if _, err := a.o.Sessions.RevokeAll(ctx, l.Tenant, user, ""); err != nil {
-		return fmt.Errorf("account: reset second factor: %w", err)
-	}
-	a.o.Event(ctx, Event{Name: "second.reset", OK: true, Tenant: l.Tenant, User: user})
-	return nil
-}
-
-// Sweep takes away tickets that have ended, and says how many. Call it every few minutes.
-func (a *Accounts) Sweep(ctx context.Context) (n int, err error) {
-	err = a.o.Store.Write(ctx, func(tx document.Tx) error {
-		n = 0
-		ts, err := document.List[ticket](ctx, tx, nil)
-		if err != nil {
-			return err
-		}
-		for _, t := range ts {
-			if a.o.Now().Before(t.Expires) {
-				continue
-			}
-			if err := tx.Delete(ctx, KindTicket, t.ID); err != nil {
-				return err
-			}
-			n++
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("account: sweep: %w", err)
-	}
-	return n, nil
 }

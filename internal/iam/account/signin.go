@@ -73,9 +73,11 @@ func (a *Accounts) after(ctx context.Context, u directory.User, generation int64
 		}
 		s = Step{}
 		switch {
-		case l.TOTP.Confirmed:
+		case l.second():
 			s.Next = NextSecond
 			s.Ticket, err = a.issue(ctx, tx, l, useSecond, TicketLife, amr)
+		case l.Reset:
+			return ErrLink
 		case !a.o.PasswordAlone:
 			s.Next = NextEnrol
 			s.Ticket, err = a.issue(ctx, tx, l, useEnrol, TicketLife, amr)
@@ -85,7 +87,7 @@ func (a *Accounts) after(ctx context.Context, u directory.User, generation int64
 		return err
 	})
 	switch {
-	case errors.Is(err, ErrTicket):
+	case errors.Is(err, ErrTicket) || errors.Is(err, ErrLink):
 		return Step{}, err
 	case err != nil:
 		return Step{}, fmt.Errorf("account: sign in: %w", err)
@@ -131,6 +133,8 @@ func (a *Accounts) prove(ctx context.Context, l Login, code string, from From, w
 	method, step := "otp", int64(0)
 	if recovery.Looks(code) {
 		method = "rec"
+	} else if !l.TOTP.Confirmed {
+		bad = "no authenticator"
 	} else if bad == "" {
 		seed, err := a.o.Sealer.Open(ctx, l.Tenant, l.User, "totp", l.TOTP.Sealed)
 		if err != nil {
@@ -148,7 +152,7 @@ func (a *Accounts) prove(ctx context.Context, l Login, code string, from From, w
 			if err != nil {
 				return err
 			}
-			if !now.TOTP.Confirmed || !bytes.Equal(now.TOTP.Sealed, l.TOTP.Sealed) || now.Generation != l.Generation {
+			if !now.second() || !bytes.Equal(now.TOTP.Sealed, l.TOTP.Sealed) || now.Generation != l.Generation {
 				return ErrTicket
 			}
 			if method == "rec" {
@@ -237,7 +241,8 @@ func orNobody(id string) string {
 // fail keeps what callers tell apart as it is, and names the rest.
 func fail(verb string, err error) error {
 	var w *WaitError
-	if errors.Is(err, ErrRefused) || errors.Is(err, ErrTicket) || errors.Is(err, ErrFresh) || errors.Is(err, session.ErrNone) || errors.As(err, &w) {
+	if errors.Is(err, ErrRefused) || errors.Is(err, ErrTicket) || errors.Is(err, ErrFresh) ||
+		errors.Is(err, ErrLink) || errors.Is(err, ErrLast) || errors.Is(err, ErrMany) || errors.Is(err, ErrName) || errors.Is(err, ErrNoPasskeys) || errors.Is(err, session.ErrNone) || errors.As(err, &w) {
 		return err
 	}
 	return fmt.Errorf("account: %s: %w", verb, err)

@@ -76,31 +76,22 @@ func End(ctx context.Context, tx document.Tx, tenant string, which func(*Session
 	return n, nil
 }
 
-// Sweep takes away what has ended, and says how many. Call it every few minutes.
-func (m *Sessions) Sweep(ctx context.Context) (int, error) {
-	return m.drop(ctx, "sweep", nil, func(s *Session) bool { return m.ended(s, m.o.Now()) })
-}
-
-func (m *Sessions) drop(ctx context.Context, verb string, tenant *string, which func(*Session) bool) (n int, err error) {
-	err = m.o.Store.Write(ctx, func(tx document.Tx) error {
-		n = 0
-		all, err := document.List[Session](ctx, tx, tenant)
-		if err != nil {
-			return err
-		}
-		for i := range all {
-			if !which(&all[i]) {
-				continue
-			}
-			if err := tx.Delete(ctx, Kind, all[i].ID); err != nil {
-				return err
-			}
-			n++
-		}
-		return nil
+// Sweep takes away what has ended, and the sessions of whom gone is true (nil: nobody), and says how many.
+// Call it every few minutes, on as many nodes as there are.
+func (m *Sessions) Sweep(ctx context.Context, gone func(tenant, user string) bool) (int, error) {
+	n, err := document.Sweep(ctx, m.o.Store, nil, func(s *Session) bool {
+		return m.ended(s, m.o.Now()) || gone != nil && gone(s.Tenant, s.User)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("session: %s: %w", verb, err)
+		return n, fmt.Errorf("session: sweep: %w", err)
+	}
+	return n, nil
+}
+
+func (m *Sessions) drop(ctx context.Context, verb string, tenant *string, which func(*Session) bool) (int, error) {
+	n, err := document.Sweep(ctx, m.o.Store, tenant, which)
+	if err != nil {
+		return n, fmt.Errorf("session: %s: %w", verb, err)
 	}
 	return n, nil
 }

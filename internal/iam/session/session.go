@@ -53,9 +53,11 @@ type Session struct {
 	Addr    string    `json:"addr"`    // where they signed in from
 	Agent   string    `json:"agent"`   // the browser, as it calls itself: hostile text, bounded and printable
 	// Provider names the identity provider that signed them in, Remote its own session, for logout.
-	Provider string    `json:"provider,omitempty"`
-	Remote   string    `json:"remote,omitempty"`
-	Ends     time.Time `json:"ends,omitzero"` // not after this, whatever is done; zero: Options.Absolute alone
+	Provider string `json:"provider,omitempty"`
+	Remote   string `json:"remote,omitempty"`
+	// Can is what its person might do (Privilege) when it was made or renewed.
+	Can  string    `json:"can,omitempty"`
+	Ends time.Time `json:"ends,omitzero"` // not after this, whatever is done; zero: Options.Absolute alone
 }
 
 // Head implements document.Entity.
@@ -79,7 +81,9 @@ func (s *Session) Strong() bool {
 type Options struct {
 	Store                 document.Store
 	Idle, Absolute, Fresh time.Duration
-	Now                   func() time.Time // nil: time.Now
+	// Privilege has sessions end when what their person may do changes; nil: they do not.
+	Privilege Privilege
+	Now       func() time.Time // nil: time.Now
 }
 
 // Sessions keeps sessions. It is safe for concurrent use, also by several processes on one store.
@@ -136,7 +140,17 @@ func (m *Sessions) Create(ctx context.Context, in Start) (Session, secret.String
 	if in.Addr.IsValid() {
 		s.Addr = in.Addr.Unmap().WithZone("").String()
 	}
-	if _, err := document.Insert(ctx, m.o.Store, s); err != nil {
+	err := m.o.Store.Write(ctx, func(tx document.Tx) error {
+		if m.o.Privilege != nil {
+			var err error
+			if s.Can, err = m.o.Privilege.Read(ctx, tx, s.Tenant, s.User); err != nil {
+				return err
+			}
+		}
+		_, err := document.Put(ctx, tx, s, 0)
+		return err
+	})
+	if err != nil {
 		return Session{}, secret.String{}, fmt.Errorf("session: create: %w", err)
 	}
 	return s, token, nil
@@ -156,14 +170,18 @@ func (m *Sessions) Find(ctx context.Context, token secret.String) (Session, erro
 	if m.ended(&s, now) {
 		return Session{}, ErrNone
 	}
-	if now.Sub(s.Seen) < Touch {
+	same, err := m.same(ctx, &s)
+	if err != nil {
+		return Session{}, fmt.Errorf("session: find: %w", err)
+	}
+	if same && now.Sub(s.Seen) < Touch {
 		return s, nil
 	}
 	return m.change(ctx, "touch", token, func(*Session) {})
 }
 
 // Rotate gives a session a new token; the old one is dead when Rotate returns. Call it at every change of
-// privilege.
+// how its person signs in; of what they may do, Renew.
 func (m *Sessions) Rotate(ctx context.Context, token secret.String) (Session, secret.String, error) {
 	fresh := newToken()
 	s, err := m.change(ctx, "rotate", token, func(s *Session) { s.Hash = hash(fresh) })
@@ -199,9 +217,11 @@ func (m *Sessions) change(ctx context.Context, verb string, token secret.String,
 	if !shaped(token) {
 		return Session{}, ErrNone
 	}
+	gone := false
 	err = m.o.Store.Write(ctx, func(tx document.Tx) error {
 		var rev int64
 		var err error
+		gone = false
 		if s, rev, err = document.Find[Session](ctx, tx, key(hash(token))); err != nil {
 			return err
 		}
@@ -209,13 +229,24 @@ func (m *Sessions) change(ctx context.Context, verb string, token secret.String,
 		if m.ended(&s, now) {
 			return ErrNone
 		}
+		can, err := m.read(ctx, tx, &s)
+		if err != nil {
+			return err
+		}
 		s.Seen = now
 		edit(&s)
+		if s.Can != can { // changed since, and not renewed: whoever holds the token holds one of before
+			gone = true
+			return tx.Delete(ctx, Kind, s.ID)
+		}
 		_, err = document.Put(ctx, tx, s, rev)
 		return err
 	})
 	if err != nil {
 		return Session{}, none(verb, err)
+	}
+	if gone {
+		return Session{}, ErrNone
 	}
 	return s, nil
 }

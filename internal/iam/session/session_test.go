@@ -103,7 +103,7 @@ func TestAbsoluteEnd(t *testing.T) {
 		}
 	}
 	dead(t, m, tok, "12 h")
-	if n, err := m.Sweep(t.Context()); n != 1 || err != nil {
+	if n, err := m.Sweep(t.Context(), nil); n != 1 || err != nil {
 		t.Errorf("%d %v", n, err)
 	}
 }

@@ -3,9 +3,10 @@
 // The console's pages over the administrative interface. What anybody named becomes a text node: nothing
 // here makes markup of a string, and the page's policy would not let it.
 const $ = (id) => document.getElementById(id);
-const views = ["signin", "link", "second", "enrol", "recovery", "home"];
+const views = ["signin", "link", "reset", "second", "enrol", "recovery", "home"];
 let ticket = "";
 let me = null;
+let passkeysHere = false;
 
 function show(view) {
   for (const v of views) $(v).hidden = v !== view;
@@ -57,15 +58,17 @@ async function step(answer) {
     return show("enrol");
   }
   history.replaceState(null, "", "/console/");
-  if (answer.recovery && answer.recovery.length) {
-    $("codes").replaceChildren(...answer.recovery.map((c) => {
-      const li = document.createElement("li");
-      li.append(code(c));
-      return li;
-    }));
-    return show("recovery");
-  }
+  if (answer.recovery && answer.recovery.length) return recovery(answer.recovery);
   return home();
+}
+
+function recovery(codes) {
+  $("codes").replaceChildren(...codes.map((c) => {
+    const li = document.createElement("li");
+    li.append(code(c));
+    return li;
+  }));
+  show("recovery");
 }
 
 function code(text) {
@@ -110,6 +113,7 @@ async function home() {
     $("who").textContent = "";
     if (location.hash === "#failed") say(failed);
     if (location.pathname === "/console/link") return show("link");
+    if (location.pathname === "/console/reset") return show("reset");
     show("signin");
     return providers();
   }
@@ -120,7 +124,23 @@ async function home() {
   $("elsewhere").hidden = !me.elsewhere;
   $("elsewhere").replaceChildren(...(me.step_up ? [link("Confirm at your identity provider", me.step_up), " or, when it asks for one factor only, here. "] : []), button("Set up an authenticator", addSecond));
   show("home");
-  await Promise.all([sessions(), keys()]);
+  await Promise.all([sessions(), keys(), factors()]);
+}
+
+// factors shows how the person proves who they are, and lets them change it.
+async function factors() {
+  const f = await call("GET", "/me/factors");
+  $("factors").hidden = !f.local;
+  $("confirmpasskey").hidden = !passkeysHere || !f.passkeys.length;
+  $("newpasskey").hidden = !passkeysHere;
+  $("used").hidden = !me.amr.includes("rec");
+  $("authenticator").textContent = f.authenticator ? "An authenticator is set up." : "No authenticator is set up.";
+  $("unset").hidden = !f.authenticator;
+  $("left").textContent = f.recovery + " recovery codes are left.";
+  $("passkeys").replaceChildren(...f.passkeys.map((k) => row([
+    k.name, day(k.created), day(k.used), k.backed_up ? "backed up" : k.backup_eligible ? "may be backed up" : "in one device",
+    [button("Remove", async () => { await call("DELETE", "/me/passkeys/" + encodeURIComponent(k.id)); await home(); })],
+  ])));
 }
 
 // addSecond sets up a second factor of our own, for who signed in elsewhere.
@@ -182,6 +202,14 @@ on("signin", async (f) => step(await call("POST", "/signin", f)));
 on("link", async (f) => step(await call("POST", "/signin/link", { link: location.hash.slice(1), password: f.password })));
 on("second", async (f) => step(await call("POST", "/signin/second", { ticket, code: f.code.trim() })));
 on("enrol", async (f) => step(await call("POST", ticket ? "/signin/confirm" : "/me/second-factor/confirm", { ticket, code: f.code.trim() })));
+on("reset", async (f) => step(await call("POST", "/signin/reset", { link: location.hash.slice(1), password: f.password })));
+on("newpasskey", async (f, form) => {
+  const asked = await call("POST", "/me/passkeys/begin");
+  const answer = await makePasskey(asked.options);
+  await call("POST", "/me/passkeys", { ticket: asked.ticket, name: f.name.trim(), answer });
+  form.reset();
+  await home();
+});
 on("stepup", async (f, form) => {
   await call("POST", "/me/step-up", { ticket: "", code: f.code.trim() });
   form.reset();
@@ -196,6 +224,38 @@ on("newkey", async (f, form) => {
   reveal(made.secret);
   await keys();
 });
+// press has a button do something; what goes wrong is said above.
+function press(id, f) {
+  $(id).addEventListener("click", async () => {
+    say("");
+    try {
+      await f();
+    } catch (err) {
+      say(err.message);
+    }
+  });
+}
+
+async function answerWith(asked) {
+  return step(await call("POST", "/signin/passkey/answer", { ticket: asked.ticket, answer: await signWith(asked.options) }));
+}
+
+press("bypasskey", async () => answerWith(await call("POST", "/signin/passkey")));
+press("secondpasskey", async () => answerWith(await call("POST", "/signin/second/passkey", { ticket })));
+press("enrolpasskey", async () => {
+  const asked = await call("POST", "/signin/enrol/passkey", { ticket });
+  const answer = await makePasskey(asked.options);
+  await step(await call("POST", "/signin/confirm/passkey", { ticket: asked.ticket, name: "first passkey", answer }));
+});
+press("confirmpasskey", async () => {
+  const asked = await call("POST", "/me/step-up/passkey");
+  await call("POST", "/me/step-up/passkey/answer", { ticket: asked.ticket, answer: await signWith(asked.options) });
+  await home();
+});
+press("replace", async () => step(await call("POST", "/me/authenticator")));
+press("unset", async () => { await call("DELETE", "/me/authenticator"); await home(); });
+press("endothers", async () => { await call("DELETE", "/me/sessions"); await sessions(); });
+press("renew", async () => recovery((await call("POST", "/me/recovery")).recovery));
 $("signin").elements.tenant.addEventListener("change", () => providers().catch((err) => say(err.message)));
 $("kept").addEventListener("click", () => { $("codes").replaceChildren(); home(); });
 $("signout").addEventListener("click", async () => {
@@ -206,4 +266,13 @@ $("signout").addEventListener("click", async () => {
   }
   location.assign("/console/");
 });
-home();
+async function start() {
+  try {
+    passkeysHere = Boolean(window.PublicKeyCredential) && (await call("GET", "/signin/passkey")).enabled;
+  } catch (err) {
+    say(err.message);
+  }
+  for (const id of ["bypasskey", "secondpasskey", "enrolpasskey"]) $(id).hidden = !passkeysHere;
+  return home();
+}
+start();
