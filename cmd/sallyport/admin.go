@@ -134,7 +134,7 @@ var things = []thing{
 
 // adminCommands are the commands over the administrative interface.
 func adminCommands() []*cobra.Command {
-	cs := []*cobra.Command{initCommand(), tenantCommand(), providerCommand(), masterKeyCommand()}
+	cs := []*cobra.Command{initCommand(), tenantCommand(), providerCommand(), masterKeyCommand(), approvalCommand()}
 	for _, t := range things {
 		cs = append(cs, t.command())
 	}
