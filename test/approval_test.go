@@ -41,7 +41,7 @@ func TestFourEyes(t *testing.T) {
 	twin, _ := person(t, a, url, "ada2", "owner", "Ada@example.com")
 	auditor, _ := person(t, a, url, "otto", "auditor", "otto@example.com")
 
-	policy := a.do("POST", "/tenants/default/policies", `{"name":"p","text":"forbid(principal, action, resource) when { context.risk > 90 };","off":true}`)["id"].(string)
+	policy := a.do("POST", "/tenants/default/policies", `{"name":"p","text":"forbid(principal, action, resource);","off":true}`)["id"].(string)
 	at := "/tenants/default/policies/" + policy
 	ask := func() string {
 		t.Helper()
@@ -78,7 +78,7 @@ func TestFourEyes(t *testing.T) {
 	ada.must(404, "GET", at, "")
 
 	// Refused by who asked, and by the machine; an approver who left has not approved.
-	policy = a.do("POST", "/tenants/default/policies", `{"name":"q","text":"forbid(principal, action, resource) when { context.risk > 90 };","off":true}`)["id"].(string)
+	policy = a.do("POST", "/tenants/default/policies", `{"name":"q","text":"forbid(principal, action, resource);","off":true}`)["id"].(string)
 	at = "/tenants/default/policies/" + policy
 	id = ask()
 	ada.must(200, "POST", changes+"/"+id+"/refuse", "")

@@ -77,7 +77,7 @@ func (k *desk) handler() (*api.API, error) {
 	return api.New(api.Options{
 		Identify: k.identify, Access: &admin.Access{Access: k.people.access, Deps: d, FourEyes: rules}, Record: k.note,
 		Approvals: admin.Approvals{Service: d.Approvals},
-		Routes: admin.Routes(d), Version: Version(), After: k.refresh,
+		Routes:    admin.Routes(d), Version: Version(), After: k.refresh,
 		Fault: func(id string, err error) { k.log.Error("an administrative request failed", "event", id, "error", err) },
 	})
 }

@@ -102,7 +102,7 @@ func newHouse(t *testing.T) *house {
 	check(t, err)
 	d := &admin.Deps{
 		Approvals: &approval.Service{Store: approval.Documents{Docs: h.docs}, People: approval.People{Docs: h.docs, Roster: people, Access: who}},
-		Accounts: accounts, Sessions: sessions, SSO: elsewhere,
+		Accounts:  accounts, Sessions: sessions, SSO: elsewhere,
 		Docs: h.docs, Keys: keys, Classes: func() iam.Classes { return nil }, Vault: safe, Seals: seals, Now: time.Now,
 		Tenants: func() []string {
 			ids := []string{""}
