@@ -273,3 +273,19 @@ proxy:
 		}
 	}
 }
+
+// status is that of an answer, for what is refused.
+func (a *administrator) status(method, path string) int {
+	a.t.Helper()
+	r, err := http.NewRequest(method, "http://local/admin/v1"+path, http.NoBody)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	res, err := a.c.Do(r)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res.StatusCode
+}

@@ -13,13 +13,13 @@ import (
 	"sallyport.dev/sallyport/test/gatetest"
 )
 
-// tab is a page of a real browser.
-type tab struct {
+// chrome is a page of a real browser.
+type chrome struct {
 	t   *testing.T
 	ctx context.Context
 }
 
-func newTab(t *testing.T) *tab {
+func newChrome(t *testing.T) *chrome {
 	t.Helper()
 	ctx := chromium(t, chromedp.IgnoreCertErrors)
 	if err := chromedp.Listen(ctx, func(ev any) {
@@ -29,10 +29,10 @@ func newTab(t *testing.T) *tab {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return &tab{t, ctx}
+	return &chrome{t, ctx}
 }
 
-func (b *tab) run(what string, actions ...chromedp.Action[chromedp.Void]) {
+func (b *chrome) run(what string, actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	if err := chromedp.Do(b.ctx, actions...); err != nil {
 		text, _ := chromedp.Run(b.ctx, chromedp.Text(chromedp.CSS("body")))
@@ -40,7 +40,7 @@ func (b *tab) run(what string, actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-func (b *tab) text(sel chromedp.CSS) string {
+func (b *chrome) text(sel chromedp.CSS) string {
 	b.t.Helper()
 	s, err := chromedp.Run(b.ctx, chromedp.Text(sel))
 	if err != nil {
@@ -52,7 +52,7 @@ func (b *tab) text(sel chromedp.CSS) string {
 // In a real browser, which knows what is cross-site: from the button on the page to SimpleSAMLphp and back
 // by its post, and then a second factor of our own, since a provider of SAML steps nobody up.
 func TestSAMLInChromium(t *testing.T) {
-	b := newTab(t)
+	b := newChrome(t)
 	console := idptest.Port(t)
 	url := fmt.Sprintf("https://127.0.0.1:%d", console)
 	cert, key, _ := certificate(t)
@@ -95,7 +95,7 @@ func TestSAMLInChromium(t *testing.T) {
 // zitadel's provider is another site to the browser (localhost and not 127.0.0.1): what it sends back comes
 // with the session that began the step-up, and is refused for one factor, not for want of a session.
 func TestStepUpFromAnotherSiteInChromium(t *testing.T) {
-	b := newTab(t)
+	b := newChrome(t)
 	console, op := idptest.Port(t), idptest.Port(t)
 	url := idptest.Local(console)
 	idptest.StartZitadel(t, op, url+"/console/sso/default/corp/callback")

@@ -148,7 +148,7 @@ var things = []thing{
 
 // adminCommands are the commands over the administrative interface.
 func adminCommands() []*cobra.Command {
-	cs := []*cobra.Command{initCommand(), tenantCommand(), providerCommand(), masterKeyCommand(), scimTokenCommand(), backupCommand(), restoreCommand()}
+	cs := []*cobra.Command{initCommand(), tenantCommand(), providerCommand(), masterKeyCommand(), scimTokenCommand(), backupCommand(), restoreCommand(), approvalCommand()}
 	for _, t := range things {
 		cs = append(cs, t.command())
 	}

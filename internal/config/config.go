@@ -79,6 +79,9 @@ type IAM struct {
 	Prices string `yaml:"prices"`
 	// Issuers are those whose tokens are believed, in keys mode.
 	Issuers []Issuer `yaml:"issuers"`
+	// FourEyes are the permissions, or patterns of dangerous ones, whose use waits for a second person.
+	// Read at the start.
+	FourEyes []string `yaml:"four_eyes"`
 	// SPIFFE, when set, has every caller of the data plane come with a certificate.
 	SPIFFE *SPIFFE `yaml:"spiffe"`
 }

@@ -72,9 +72,14 @@ func (k *desk) handler() (*api.API, error) {
 			return slices.ContainsFunc(k.cfg().Proxy.Upstreams, func(u config.Upstream) bool { return u.Name == name })
 		},
 	}
+	rules, err := k.approvals(d)
+	if err != nil {
+		return nil, err
+	}
 	return api.New(api.Options{
-		Identify: k.identify, Access: &admin.Access{Access: k.people.access, Deps: d}, Record: k.note,
-		Routes: admin.Routes(d), Version: Version(), After: k.refresh, Settle: k.settle,
+		Identify: k.identify, Access: &admin.Access{Access: k.people.access, Deps: d, FourEyes: rules}, Record: k.note,
+		Approvals: admin.Approvals{Service: d.Approvals},
+		Routes:    admin.Routes(d), Version: Version(), After: k.refresh, Settle: k.settle,
 		Fault: func(id string, err error) { k.log.Error("an administrative request failed", "event", id, "error", err) },
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/console/api"
 	"sallyport.dev/sallyport/internal/iam/access"
+	"sallyport.dev/sallyport/internal/iam/approval"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/rbac"
@@ -17,8 +18,9 @@ import (
 type Access struct {
 	*access.Access
 	Deps *Deps
-	// FourEyes has the permissions that ask for it wait for a second person.
-	FourEyes bool
+	// FourEyes are the permissions that wait for a second person. Whoever runs the gateway's own
+	// machine does not wait, since these rules are theirs to change, and approves nothing.
+	FourEyes approval.Rules
 }
 
 // Can implements api.Access. Whoever runs the gateway's own machine may do everything: they hold its
@@ -31,7 +33,12 @@ func (a *Access) Can(actor *api.Actor, permission string, r api.Resource) (api.V
 	if err != nil {
 		return api.Verdict{}, err
 	}
-	return api.Verdict{Allowed: d.Allow, StepUp: d.StepUp, Approve: d.FourEyes && a.FourEyes, Reason: d.Reason}, nil
+	return api.Verdict{Allowed: d.Allow, StepUp: d.StepUp, Approve: a.waits(permission), Reason: d.Reason}, nil
+}
+
+func (a *Access) waits(permission string) bool {
+	i, ok := rbac.Lookup(rbac.Permission(permission))
+	return ok && a.FourEyes.Hold(i)
 }
 
 // KindLocal is the actor that came over the socket of the data directory.

@@ -9,6 +9,7 @@ import (
 	"sallyport.dev/sallyport/internal/console/api"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/account"
+	"sallyport.dev/sallyport/internal/iam/approval"
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/session"
 	"sallyport.dev/sallyport/internal/iam/sso"
@@ -29,6 +30,8 @@ type Deps struct {
 	Sessions *session.Sessions
 	// SSO signs people in with the identity providers of their tenant; nil: it cannot here.
 	SSO *sso.Service
+	// Approvals keeps acts that wait for a second person.
+	Approvals *approval.Service
 	// Secure says that the console is served over TLS, which names its cookies.
 	Secure bool
 	// Tenants are the ids of all tenants, and "" for the installation.
@@ -44,7 +47,7 @@ func Routes(d *Deps) []api.Route {
 	for _, more := range [][]api.Route{
 		d.tenants(), d.teams().routes(d), d.users().routes(d), d.groups().routes(d), d.services().routes(d), d.agents().routes(d),
 		d.builtinRoles(), d.roles().routes(d), d.bindings().routes(d), d.policies().routes(d), d.limits().routes(d), d.keys(), d.people(), d.factors(), d.passkeys(),
-		d.identityProviders(), d.mappings(), d.scimTokens(), d.providers(), d.system(),
+		d.identityProviders(), d.mappings(), d.scimTokens(), d.providers(), d.changes(), d.system(),
 	} {
 		rs = append(rs, more...)
 	}

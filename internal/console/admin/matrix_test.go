@@ -20,6 +20,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/access"
 	"sallyport.dev/sallyport/internal/iam/account"
+	"sallyport.dev/sallyport/internal/iam/approval"
 	"sallyport.dev/sallyport/internal/iam/datakeys"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
@@ -100,7 +101,8 @@ func newHouse(t *testing.T) *house {
 	})
 	check(t, err)
 	d := &admin.Deps{
-		Accounts: accounts, Sessions: sessions, SSO: elsewhere,
+		Approvals: &approval.Service{Store: approval.Documents{Docs: h.docs}, People: approval.People{Docs: h.docs, Roster: people, Access: who}},
+		Accounts:  accounts, Sessions: sessions, SSO: elsewhere,
 		Docs: h.docs, Keys: keys, Classes: func() iam.Classes { return nil }, Vault: safe, Seals: seals, Now: time.Now,
 		Tenants: func() []string {
 			ids := []string{""}

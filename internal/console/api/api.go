@@ -117,6 +117,7 @@ type Call struct {
 	// before and after are what changed, for the record.
 	before, after any
 	subject       string
+	approval      string // id of the second person's agreement that was used
 	header        http.Header
 }
 

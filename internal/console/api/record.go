@@ -28,6 +28,9 @@ func (c *Call) note(ctx context.Context, event string, more map[string]string) e
 			f["ip"] = a.IP.String()
 		}
 	}
+	if c.approval != "" {
+		f["approval"] = c.approval
+	}
 	for k, v := range more {
 		if v != "" {
 			f[k] = v

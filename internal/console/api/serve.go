@@ -103,13 +103,10 @@ func (c *Call) admit(ctx context.Context, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if !v.Allowed {
-		if c.route.Own && c.Tenant == actor.Tenant {
-			return nil
-		}
+	if !v.Allowed && (!c.route.Own || c.Tenant != actor.Tenant) {
 		return c.forbidden(v)
 	}
-	if v.StepUp && !actor.Fresh.After(c.api.o.Now()) {
+	if v.Allowed && v.StepUp && !actor.Fresh.After(c.api.o.Now()) {
 		return &Error{Status: http.StatusForbidden, Code: "step_up_required", Detail: "Prove again who you are, with a second factor, and repeat the request.", Reason: c.route.Permission}
 	}
 	if v.Approve && c.api.o.Approvals != nil {
@@ -135,6 +132,7 @@ func (c *Call) approved(ctx context.Context, body []byte) error {
 		if err := c.api.o.Approvals.Use(ctx, c.Actor, id, p); err != nil {
 			return &Error{Status: http.StatusForbidden, Code: "not_approved", Detail: "Nobody has approved exactly this request.", Reason: err.Error()}
 		}
+		c.approval = id
 		return nil
 	}
 	id, err := c.api.o.Approvals.Ask(ctx, c.Actor, p)

@@ -180,6 +180,16 @@ func (s *Service) Refuse(ctx context.Context, by, tenant, id string) (Change, er
 	return s.decide(ctx, c, Refused, by)
 }
 
+// Cancel ends a change that waits, without asking who by is: for whoever runs the machine. It can only
+// keep things from being done.
+func (s *Service) Cancel(ctx context.Context, by, tenant, id string) (Change, error) {
+	c, err := s.waiting(ctx, tenant, id, Pending, Approved)
+	if err != nil {
+		return Change{}, err
+	}
+	return s.decide(ctx, c, Refused, by)
+}
+
 // Redeem says whether a change may be carried out now, by who asked for it, with this payload; and if
 // so, that it was. It succeeds once. What is carried out after it and fails must be asked for again.
 func (s *Service) Redeem(ctx context.Context, by, tenant, id string, payload []byte) (Change, error) {
