@@ -20,6 +20,7 @@ import (
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/directory"
+	"sallyport.dev/sallyport/internal/iam/recall"
 	"sallyport.dev/sallyport/internal/iam/session"
 	"sallyport.dev/sallyport/internal/iam/sso"
 	"sallyport.dev/sallyport/internal/secret"
@@ -34,6 +35,7 @@ type desk struct {
 	log    *slog.Logger
 	cfg    func() *config.Config
 	who    func() *iam.IAM // of keys; nil: none can be used
+	recall *recall.Book
 	signin *signin
 	sso    *sso.Service
 	base   func() string // the console's address as browsers see it
@@ -69,6 +71,9 @@ func (k *desk) handler() (*api.API, error) {
 		Upstream: func(name string) bool {
 			return slices.ContainsFunc(k.cfg().Proxy.Upstreams, func(u config.Upstream) bool { return u.Name == name })
 		},
+	}
+	if k.recall != nil {
+		d.Recall = recaller{k.recall, k.who}
 	}
 	return api.New(api.Options{
 		Identify: k.identify, Access: &admin.Access{Access: k.people.access, Deps: d}, Record: k.note,
@@ -163,7 +168,7 @@ func (k *desk) byKey(r *http.Request) (*api.Actor, error) {
 // administer opens the socket of the data directory, and the console's listener where there is one.
 func (s *Server) administer(cfg *config.Config) error {
 	k := &desk{
-		state: s.state, store: s.store, people: s.people, note: s.audit, log: s.log,
+		state: s.state, store: s.store, people: s.people, note: s.audit, log: s.log, recall: s.recall,
 		cfg: func() *config.Config { s.mu.Lock(); defer s.mu.Unlock(); return s.cfg },
 		who: func() *iam.IAM {
 			if g := s.graph.Load(); g.who.Keyed() {

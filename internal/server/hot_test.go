@@ -132,7 +132,7 @@ func newHot(tb testing.TB) *hot {
 	h := &hot{asks: &asks{}}
 	cfg, err := config.Parse("hot", []byte(fmt.Sprintf("data_dir: %q\niam: {mode: keys}\nproxy: {upstreams: [{name: openai, dialect: openai, base_url: \"https://127.0.0.1\"}]}\n", tb.TempDir())))
 	must(err)
-	s := &Server{cfg: cfg, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	s := &Server{cfg: cfg, offline: cfg.IAM.Offline, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	s.state, err = openState(cfg)
 	must(err)
 	hasher, err := apikey.NewHasher(secret.New(string(s.state.pepper)))

@@ -104,6 +104,7 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 			log.Info("the directory answers again")
 		}
 	})
+	m.Age(cfg.IAM.Offline)
 	p := &people{mirror: m, roster: roster.New(m), access: access.New(m), seals: seals}
 	p.vault, err = vault.New(vault.Options{
 		Store: s.docs, Sealer: seals, Mirror: m,
