@@ -74,7 +74,7 @@ type IAM struct {
 	// Offline is how long known keys are served from memory while the database does not answer.
 	Offline time.Duration `yaml:"offline"`
 	// Redis is the address of a Redis through which gateways share their limits and tell each other of
-	// revocations and of tries to sign in. Nil: each keeps its own.
+	// revocations. Nil: each keeps its own limits.
 	Redis *secret.Ref `yaml:"redis"`
 	// Nodes is how many gateways there are at least, for the share of each while Redis is away.
 	Nodes int `yaml:"nodes"`

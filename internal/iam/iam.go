@@ -187,7 +187,9 @@ func (m *IAM) Known(id string) (Key, bool) {
 		return Key{}, false
 	}
 	if s := m.ring.snap.Load(); s != nil && s.byID[id] != nil {
-		return s.byID[id].key, true
+		k := s.byID[id].key
+		k.memo = nil
+		return k, true
 	}
 	return Key{}, false
 }

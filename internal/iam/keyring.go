@@ -90,6 +90,7 @@ func (r *keyring) load(ctx context.Context, asked time.Time, after int64, old *s
 	}
 	for i := range keys {
 		e := &entry{key: keys[i]}
+		e.key.memo = &Memo{}
 		if was := old.byID[e.key.ID]; was != nil {
 			e.used = was.used
 		} else {

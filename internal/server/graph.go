@@ -104,6 +104,7 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 		Arrive:    &gate.Pipeline{Stages: []gate.Stage{who.Authenticate()}, Monitor: monitor, Fault: fault},
 		Admit:     &gate.Pipeline{Stages: s.stages(who, limit, proxy.Shape{Policy: uninspected, Monitor: monitor}, front), Monitor: monitor, Fault: fault},
 		Settle:    limit.Settle,
+		Announce:  limit.Announce,
 		Recorder:  s.audit,
 		Inspector: front,
 		Load:      s.load,
