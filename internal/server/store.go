@@ -187,6 +187,9 @@ func openQuota(cfg *config.Config, log *slog.Logger) (*quota.Engine, *redis.Stor
 	}
 	e, err := quota.New(quota.Options{Shared: &quota.Shared{
 		Store: r, Node: directory.NewID("node"), Nodes: cfg.IAM.Nodes,
+		More: func(nodes int) {
+			log.Warn("there are more gateways than iam.nodes says; a gateway that starts while Redis is away lets through too much", "iam.nodes", cfg.IAM.Nodes, "gateways", nodes)
+		},
 		Fault: func(err error) {
 			if err != nil {
 				log.Error("Redis does not answer; limits are kept locally", "error", err)
