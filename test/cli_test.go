@@ -157,7 +157,11 @@ func expand(ts *testscript.TestScript, _ bool, args []string) {
 func field(ts *testscript.TestScript, _ bool, args []string) {
 	var m map[string]any
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &m))
-	s, ok := m[args[0]].(string)
+	names := strings.Split(args[0], ".")
+	for _, n := range names[:len(names)-1] {
+		m, _ = m[n].(map[string]any)
+	}
+	s, ok := m[names[len(names)-1]].(string)
 	if !ok {
 		ts.Fatalf("no text %q on stdout", args[0])
 	}

@@ -100,7 +100,7 @@ type thing struct {
 // field is a flag that becomes a member of what is sent.
 type field struct {
 	flag, member, doc string
-	kind              string // text, list, bool, yes (a bool that is true by default), subjects
+	kind              string // text, list, bool, yes (a bool that is true by default), number, subjects, links, file (its content)
 	required          bool
 }
 
@@ -109,7 +109,7 @@ var things = []thing{
 		{"name", "name", "name of the team", "text", true}, {"member", "members", "id of a person, service or agent in it", "list", false}}, false},
 	{"user", "users", "Manage people", []string{"id", "user_name", "name", "active", "origin"}, []field{
 		{"user-name", "user_name", "name to sign in with", "text", true}, {"name", "name", "full name", "text", false}, {"email", "email", "address", "text", false},
-		{"active", "active", "may sign in", "yes", false}, {"break-glass", "break_glass", "an account for emergencies: every use is an alarm", "bool", false}}, false},
+		{"active", "active", "may sign in", "yes", false}, {"link", "links", "PROVIDER ISSUER SUBJECT of an account that signs in as them", "links", false}, {"break-glass", "break_glass", "an account for emergencies: every use is an alarm", "bool", false}}, false},
 	{"group", "groups", "Manage groups of people", []string{"id", "name", "origin", "members"}, []field{
 		{"name", "name", "name of the group", "text", true}, {"member", "members", "id of a person in it", "list", false}}, false},
 	{"service", "services", "Manage services", []string{"id", "name", "team", "owner", "disabled"}, []field{
@@ -130,11 +130,25 @@ var things = []thing{
 		{"kind", "subject_kind", "user, group or service", "text", true}, {"subject", "subject", "id of the person, group, service or agent", "text", true},
 		{"role", "role", "role that it has", "text", true}, {"team", "team", "id of the team that it holds in (default: the whole tenant)", "text", false},
 		{"deny", "deny", "take the role's permissions away instead", "bool", false}, {"all-tenants", "all_tenants", "in all tenants (of the tenant system only)", "bool", false}}, true},
+	{"identity-provider", "identity-providers", "Manage what people of a tenant sign in with", []string{"id", "name", "title", "protocol", "issuer", "disabled"}, []field{
+		{"name", "name", "name in addresses and mappings", "text", true}, {"title", "title", "name on the sign-in page", "text", false},
+		{"protocol", "protocol", "oidc or saml", "text", true}, {"issuer", "issuer", "issuer, or SAML entity id", "text", true},
+		{"client-id", "client_id", "our id there (oidc)", "text", false}, {"client-secret-file", "client_secret", "file with our secret there (oidc)", "file", false},
+		{"scope", "scopes", "scope to ask for (oidc)", "list", false}, {"algorithm", "algorithms", "signature algorithm to accept (oidc)", "list", false},
+		{"user-info", "user_info", "ask its userinfo endpoint, too (oidc)", "bool", false}, {"metadata-file", "metadata", "file with its metadata (saml)", "file", false},
+		{"subject", "subject", "attribute that says who it is; default: NameID (saml)", "text", false}, {"groups", "groups", "claim (a/b: b within a) or attribute with the groups", "text", false},
+		{"create", "create", "make people at their first sign-in", "bool", false}, {"match-external-id", "match_external_id", "the subject is the external id of who was provisioned", "bool", false},
+		{"strong-amr", "strong_amr", "method that means two factors (default: mfa)", "list", false}, {"strong-acr", "strong_acr", "context that means two factors", "list", false},
+		{"ca-file", "ca", "file with the authorities of its certificate", "file", false}, {"disabled", "disabled", "let nobody in with it", "bool", false}}, false},
+	{"mapping", "mappings", "Manage which groups of an identity provider have which role", []string{"id", "provider", "group", "role", "team", "deny"}, []field{
+		{"provider", "provider", "name of the identity provider", "text", true}, {"group", "group", "group as the provider writes it; * stands for anything", "text", true},
+		{"role", "role", "role that who is in it has", "text", true}, {"team", "team", "id of the team that it holds in (default: the whole tenant)", "text", false},
+		{"deny", "deny", "take the role away, whatever else gives it", "bool", false}}, false},
 }
 
 // adminCommands are the commands over the administrative interface.
 func adminCommands() []*cobra.Command {
-	cs := []*cobra.Command{initCommand(), tenantCommand(), providerCommand(), masterKeyCommand()}
+	cs := []*cobra.Command{initCommand(), tenantCommand(), providerCommand(), masterKeyCommand(), scimTokenCommand()}
 	for _, t := range things {
 		cs = append(cs, t.command())
 	}
@@ -235,9 +249,9 @@ func (t thing) write(use string) *cobra.Command {
 	tenant := tenantFlag(c)
 	for _, f := range t.fields {
 		switch f.kind {
-		case "text":
+		case "text", "file":
 			c.Flags().String(f.flag, "", f.doc)
-		case "list", "subjects":
+		case "list", "subjects", "links":
 			c.Flags().StringArray(f.flag, nil, f.doc+" (may be repeated)")
 		case "number":
 			c.Flags().Int64(f.flag, 0, f.doc)
@@ -260,9 +274,6 @@ func (t thing) write(use string) *cobra.Command {
 				if v, ok := old[f.member]; ok {
 					body[f.member] = v
 				}
-			}
-			if t.name == "user" && old["links"] != nil {
-				body["links"] = old["links"]
 			}
 		}
 		if err := t.fill(c, body, update); err != nil {
@@ -303,6 +314,24 @@ func (t thing) fill(c *cobra.Command, body map[string]any, update bool) error {
 				subjects = append(subjects, map[string]string{"issuer": issuer, "subject": subject})
 			}
 			body[f.member] = subjects
+		case "links":
+			list, _ := c.Flags().GetStringArray(f.flag)
+			links := []map[string]string{}
+			for _, s := range list {
+				w := strings.Fields(s)
+				if len(w) != 3 {
+					return fmt.Errorf("read --%s %q: want the provider's name, the issuer and the subject with spaces between", f.flag, s)
+				}
+				links = append(links, map[string]string{"provider": w[0], "issuer": w[1], "subject": w[2]})
+			}
+			body[f.member] = links
+		case "file":
+			path, _ := c.Flags().GetString(f.flag)
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return fmt.Errorf("read --%s: %w", f.flag, err)
+			}
+			body[f.member] = strings.TrimRight(string(b), "\r\n")
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"sallyport.dev/sallyport/internal/console/api"
 	"sallyport.dev/sallyport/internal/console/federated"
 	"sallyport.dev/sallyport/internal/console/local"
+	"sallyport.dev/sallyport/internal/console/provision"
 	"sallyport.dev/sallyport/internal/console/web"
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
@@ -137,23 +139,9 @@ func (k *desk) bySession(r *http.Request, tok secret.String) (*api.Actor, error)
 
 // byKey authenticates a service or an agent by its key, as the data plane does.
 func (k *desk) byKey(r *http.Request) (*api.Actor, error) {
-	if k.who == nil || k.who() == nil {
-		return nil, fmt.Errorf("%w: keys are not in use here", api.ErrNobody)
-	}
-	x := &gate.Exchange{Header: http.Header{"Authorization": r.Header["Authorization"]}, Record: &gate.Record{}}
-	if ap, err := net.ResolveTCPAddr("tcp", r.RemoteAddr); err == nil {
-		x.ClientAddr = ap.AddrPort().Addr().Unmap()
-	}
-	d, err := k.who().Authenticate().Admit(r.Context(), x)
+	key, ip, err := k.keyWith(r, admin.FeatureAdmin, api.ErrNobody)
 	if err != nil {
 		return nil, err
-	}
-	if d.Denied() {
-		return nil, fmt.Errorf("%w: %s", api.ErrNobody, d.Reason)
-	}
-	key, ok := x.Principal.Grant.(*iam.Key)
-	if !ok || !slices.Contains(key.Features, admin.FeatureAdmin) {
-		return nil, fmt.Errorf("%w: the key is not for administration", api.ErrNobody)
 	}
 	st, err := k.people.roster.Check(key.Tenant, key.Principal, time.Now())
 	if err != nil {
@@ -162,7 +150,31 @@ func (k *desk) byKey(r *http.Request) (*api.Actor, error) {
 	if st.Bad != "" || (st.Kind != directory.KindService && st.Kind != directory.KindAgent) {
 		return nil, fmt.Errorf("%w: the key belongs to no service", api.ErrNobody)
 	}
-	return &api.Actor{Kind: "service", ID: st.ID, Name: key.Name, Tenant: key.Tenant, AMR: []string{"key"}, IP: x.ClientAddr}, nil
+	return &api.Actor{Kind: "service", ID: st.ID, Name: key.Name, Tenant: key.Tenant, AMR: []string{"key"}, IP: ip}, nil
+}
+
+// keyWith authenticates the key of a request, which must name a feature word for word. Whoever has none
+// is nobody.
+func (k *desk) keyWith(r *http.Request, feature string, nobody error) (*iam.Key, netip.Addr, error) {
+	x := &gate.Exchange{Header: http.Header{"Authorization": r.Header["Authorization"]}, Record: &gate.Record{}}
+	if ap, err := net.ResolveTCPAddr("tcp", r.RemoteAddr); err == nil {
+		x.ClientAddr = ap.AddrPort().Addr().Unmap()
+	}
+	if k.who == nil || k.who() == nil {
+		return nil, x.ClientAddr, fmt.Errorf("%w: keys are not in use here", nobody)
+	}
+	d, err := k.who().Authenticate().Admit(r.Context(), x)
+	if err != nil {
+		return nil, x.ClientAddr, err
+	}
+	if d.Denied() {
+		return nil, x.ClientAddr, fmt.Errorf("%w: %s", nobody, d.Reason)
+	}
+	key, ok := x.Principal.Grant.(*iam.Key)
+	if !ok || !slices.Contains(key.Features, feature) {
+		return nil, x.ClientAddr, fmt.Errorf("%w: the key is not for this", nobody)
+	}
+	return key, x.ClientAddr, nil
 }
 
 // administer opens the socket of the data directory, and the console's listener where there is one.
@@ -206,6 +218,7 @@ func (s *Server) administer(cfg *config.Config) error {
 	mux.Handle(api.Base+"/", h)
 	mux.Handle(web.Base, web.Handler())
 	mux.Handle(sso.Path, k.federated())
+	mux.Handle(provision.Base+"/", k.provision())
 	mux.Handle("GET /{$}", http.RedirectHandler(web.Base, http.StatusFound))
 	// What a page of another site sends with the browser's own cookies is refused (ASVS 5.0 3.5.1).
 	cross := http.NewCrossOriginProtection()

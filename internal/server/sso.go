@@ -30,6 +30,8 @@ func consoleURL(cfg *config.Config, at net.Addr) string {
 		return cfg.Console.PublicURL
 	case at != nil:
 		return scheme + at.String()
+	case cfg.Console.Address == "": // nobody comes back; settings are only tried
+		return scheme + "localhost"
 	}
 	return scheme + cfg.Console.Address
 }
@@ -40,6 +42,9 @@ func (k *desk) newSSO(pepper secret.String) (*sso.Service, error) {
 	key, err := hkdf.Key(sha256.New, []byte(pepper.Reveal()), nil, "sallyport sign-in cookies 1", 32)
 	if err != nil {
 		return nil, err
+	}
+	if k.base == nil {
+		k.base = func() string { return consoleURL(k.cfg(), nil) }
 	}
 	return sso.New(sso.Options{
 		Docs: k.store.docs, Sealer: sealer{k.people.seals, sso.KindSecret}, Sessions: k.signin.sessions, CookieKey: key,

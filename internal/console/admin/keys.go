@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/console/api"
+	"sallyport.dev/sallyport/internal/console/provision"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
@@ -113,10 +114,8 @@ func (d *Deps) keys() []api.Route {
 		api.Do(api.Route{Method: "POST", Pattern: "/tenants/{tenant}/keys-rotate", Operation: "keys.rotate_many", Summary: "Rotate many keys at once, as after an incident", Permission: "rotate:key", Secret: true},
 			func(ctx context.Context, c *api.Call, in KeyFilter) (ManyKeys, error) {
 				return d.many(ctx, c, in, func(k iam.Key) (NewKey, error) {
-					if slices.Contains(k.Features, FeatureAdmin) {
-						if err := d.holdsAll(ctx, c, d.Docs, k.Principal); err != nil {
-							return NewKey{}, err
-						}
+					if err := d.mayHave(ctx, c, d.Docs, k.Features, k.Principal); err != nil {
+						return NewKey{}, err
 					}
 					ch, s, err := d.Keys.Rotate(ctx, k.ID, 0)
 					if err != nil {
@@ -215,10 +214,8 @@ func (d *Deps) createKey(ctx context.Context, c *api.Call, in KeySpec) (NewKey, 
 				return err
 			}
 		}
-		if slices.Contains(in.Features, FeatureAdmin) {
-			if err := d.holdsAll(ctx, c, tx, in.Principal); err != nil {
-				return err
-			}
+		if err := d.mayHave(ctx, c, tx, in.Features, in.Principal); err != nil {
+			return err
 		}
 		if in.Team != "" {
 			return belong(ctx, tx, c.Tenant, []string{in.Team}, directory.KindTeam)
@@ -236,11 +233,23 @@ func (d *Deps) createKey(ctx context.Context, c *api.Call, in KeySpec) (NewKey, 
 	return NewKey{Key: d.info(*ch.After), Secret: s.Reveal()}, nil
 }
 
-func (d *Deps) rotate(ctx context.Context, c *api.Call, k iam.Key, in Rotation) (NewKey, error) {
-	if slices.Contains(k.Features, FeatureAdmin) {
-		if err := d.holdsAll(ctx, c, d.Docs, k.Principal); err != nil { // the new secret goes to the actor
-			return NewKey{}, err
+// mayHave says whether the actor may be given the secret of a key: with it they could administer as its
+// principal, or provision people.
+func (d *Deps) mayHave(ctx context.Context, c *api.Call, r document.Reader, features []string, principal string) error {
+	if slices.Contains(features, FeatureAdmin) {
+		if err := d.holdsAll(ctx, c, r, principal); err != nil {
+			return err
 		}
+	}
+	if slices.Contains(features, provision.FeatureSCIM) {
+		return c.Can("write:scim_token", api.Resource{Tenant: c.Tenant})
+	}
+	return nil
+}
+
+func (d *Deps) rotate(ctx context.Context, c *api.Call, k iam.Key, in Rotation) (NewKey, error) {
+	if err := d.mayHave(ctx, c, d.Docs, k.Features, k.Principal); err != nil {
+		return NewKey{}, err
 	}
 	grace := d.Classes().Overlap(&k)
 	if in.Grace != nil {
