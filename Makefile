@@ -1,5 +1,5 @@
 # Thin names for the commands of CONTRIBUTING.md.
-.PHONY: check test bench bench-detect eval card fuzz demo build
+.PHONY: check test bench bench-iam bench-detect eval card fuzz demo build
 build:
 	go build -trimpath -o bin/sallyport ./cmd/sallyport
 check:
@@ -8,6 +8,9 @@ test:
 	go test ./...
 bench: build
 	go run ./test/load/bench --sallyport bin/sallyport
+# The whole of authentication, policies and limits, at 100,000 keys and 1,000 policies.
+bench-iam:
+	go test ./internal/server -run TestTheHotPathAsksNoDatabase -bench HotPath -cpu 1,2
 bench-detect: build
 	go run ./test/load/detect --binary bin/sallyport
 # DATA (or SALLYPORT_DATA) is the directory of train.jsonl.gz and dev.jsonl.gz; OUT the page.

@@ -49,6 +49,7 @@ func newLimited(t *testing.T, bounds ...quota.Bound) *limited {
 	l.faulty = newFaulty(t, false, func(o *proxy.Options) {
 		st := o.Admit.Stages
 		o.Admit.Stages = append([]gate.Stage{st[0], s}, st[1:]...)
+		o.Announce = s.Announce
 		o.Settle = func(x *gate.Exchange) {
 			l.settled.Add(1)
 			s.Settle(x)

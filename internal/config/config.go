@@ -71,7 +71,10 @@ type IAM struct {
 	// AddressPools are ranges that are one place each, such as the exits of a carrier: a key that is
 	// used from unrelated places at once is reported, and these are not unrelated.
 	AddressPools []netip.Prefix `yaml:"address_pools"`
-	// Redis is the address of a Redis through which gateways share their limits. Nil: each keeps its own.
+	// Offline is how long known keys are served from memory while the database does not answer.
+	Offline time.Duration `yaml:"offline"`
+	// Redis is the address of a Redis through which gateways share their limits and tell each other of
+	// revocations. Nil: each keeps its own limits.
 	Redis *secret.Ref `yaml:"redis"`
 	// Nodes is how many gateways there are at least, for the share of each while Redis is away.
 	Nodes int `yaml:"nodes"`
@@ -152,7 +155,7 @@ func Default() *Config {
 	return &Config{
 		Listen:  Listen{Address: "127.0.0.1:8080", H2C: true},
 		DataDir: defaultDataDir(),
-		IAM:     IAM{Mode: IAMPassthrough, Nodes: 1},
+		IAM:     IAM{Mode: IAMPassthrough, Nodes: 1, Offline: 30 * time.Second},
 		Inspect: defaultInspect(),
 		Watch:   Watch{Log: Log{Level: "info", Format: "text"}},
 		Proxy:   defaultProxy(),

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 )
 
 func (d *decoder) identity(c *IAM) {
@@ -12,6 +13,9 @@ func (d *decoder) identity(c *IAM) {
 	d.issuers(c)
 	if c.Nodes < 1 || c.Nodes > 1000 {
 		d.invalid("iam.nodes", "expected from 1 to 1000")
+	}
+	if c.Offline < 2*time.Second || c.Offline > 30*time.Second {
+		d.invalid("iam.offline", "expected from 2s to 30s: a revocation could be missed for as long")
 	}
 	d.path("iam.prices", c.Prices, true)
 	d.path("iam.leaked_keys", c.LeakedKeys, true)

@@ -88,6 +88,8 @@ func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, er
 		return deny(badKey, "secret was rotated away"), nil
 	case a.m.classes.Status(k, now) != "active":
 		return deny(badKey, "key is "+a.m.classes.Status(k, now)), nil
+	case a.m.recalls != nil && a.m.recalls.Recalled(k.ID):
+		return deny(badKey, "key is revoked"), nil
 	case len(k.CIDRs) > 0 && !contains(k.CIDRs, x.ClientAddr):
 		return deny(badPlace, "address outside the key's ranges"), nil
 	case len(k.SPIFFE) > 0 && !peer.Bound(k.SPIFFE, x.Peer):

@@ -49,10 +49,15 @@ type Options struct {
 	Tokens TokenVerifier
 	// Leaked, when set, is asked whether a key is publicly known. Such a key is refused.
 	Leaked interface{ Presented(apikey.Token) bool }
+	// Recalled, when set, is asked whether a key has ended although the store may not say so yet. It must
+	// not wait.
+	Recalled interface{ Recalled(key string) bool }
 	// Places, when set, is told where each proven key is used from.
 	Places Noter
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
+	// MaxAge shortens how long keys are served from memory while the store does not answer; 0: MaxAge.
+	MaxAge time.Duration
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// Fault, when set, is told when the store does not answer and when it answers again (nil).
@@ -69,6 +74,7 @@ type Noter interface {
 type IAM struct {
 	leaked  interface{ Presented(apikey.Token) bool }
 	places  Noter
+	recalls interface{ Recalled(key string) bool }
 	mode    string
 	hashKey *credentialHasher
 	hasher  *apikey.Hasher
@@ -84,7 +90,7 @@ type IAM struct {
 // New in keys mode reads all keys once, so that a gateway that cannot check credentials does not
 // start. Run keeps them fresh.
 func New(o Options) (*IAM, error) {
-	m := &IAM{leaked: o.Leaked, places: o.Places, mode: o.Mode, trusted: o.TrustedProxies, roster: o.Roster, classes: o.Classes, now: o.Now, fault: o.Fault}
+	m := &IAM{leaked: o.Leaked, places: o.Places, recalls: o.Recalled, mode: o.Mode, trusted: o.TrustedProxies, roster: o.Roster, classes: o.Classes, now: o.Now, fault: o.Fault}
 	if m.now == nil {
 		m.now = time.Now
 	}
@@ -106,6 +112,9 @@ func New(o Options) (*IAM, error) {
 			return nil, fmt.Errorf("iam: %w", err)
 		}
 		m.hasher, m.ring, m.tokens = h, newKeyring(o.Keys, m.now), o.Tokens
+		if o.MaxAge > 0 {
+			m.ring.maxAge = min(o.MaxAge, MaxAge)
+		}
 		if err := m.Refresh(context.Background()); err != nil {
 			return nil, err
 		}
@@ -171,6 +180,25 @@ func (m *IAM) Authenticate() gate.Stage { return authenticate{m} }
 // Authorize is the stage that decides whether the caller may make this call. It needs the body to
 // have been read, for the model.
 func (m *IAM) Authorize() gate.Stage { return authorize{m} }
+
+// Known finds a key in memory, as it was when the store last answered.
+func (m *IAM) Known(id string) (Key, bool) {
+	if m.ring == nil {
+		return Key{}, false
+	}
+	if s := m.ring.snap.Load(); s != nil && s.byID[id] != nil {
+		k := s.byID[id].key
+		k.memo = nil
+		return k, true
+	}
+	return Key{}, false
+}
+
+// Ended says whether the store is known to say that a key was revoked.
+func (m *IAM) Ended(id string) bool {
+	k, ok := m.Known(id)
+	return ok && !k.Revoked.IsZero()
+}
 
 // CredentialHeaders lists the headers, in canonical form, that may hold a Sallyport key and must
 // not leave the gateway. In passthrough mode there are none: the credential is the provider's.

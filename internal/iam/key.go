@@ -40,6 +40,8 @@ type Key struct {
 	Expires   time.Time `json:"expires,omitzero"` // not valid from this moment on; zero: never
 	Revoked   time.Time `json:"revoked,omitzero"`
 	LastUsed  time.Time `json:"last_used,omitzero"` // to the hour
+
+	memo *Memo
 }
 
 // Status is the state of a key at one moment: "active", "not_yet_valid", "expired" or "revoked".

@@ -34,14 +34,16 @@ type snapshot struct {
 type keyring struct {
 	store KeyReader
 	now   func() time.Time
-	snap  atomic.Pointer[snapshot]
+
+	maxAge time.Duration
+	snap   atomic.Pointer[snapshot]
 
 	mu      sync.Mutex       // one refresh or flush at a time; never taken by find
 	written map[string]int64 // times of use that the store has
 }
 
 func newKeyring(s KeyReader, now func() time.Time) *keyring {
-	return &keyring{store: s, now: now, written: map[string]int64{}}
+	return &keyring{store: s, now: now, maxAge: MaxAge, written: map[string]int64{}}
 }
 
 // find looks a key up. The error is a gate.Fault when what is in memory is too old to be trusted.
@@ -50,7 +52,7 @@ func (r *keyring) find(id string, now time.Time) (*entry, error) {
 	if s == nil {
 		return nil, gate.Fail(gate.FailIdentity, fmt.Errorf("iam: no keys were read yet"))
 	}
-	if age := now.Sub(s.checked); age > MaxAge {
+	if age := now.Sub(s.checked); age > r.maxAge {
 		return nil, gate.Fail(gate.FailIdentity, fmt.Errorf("iam: the key store has not answered for %v", age.Round(time.Second)))
 	}
 	return s.byID[id], nil
@@ -88,6 +90,7 @@ func (r *keyring) load(ctx context.Context, asked time.Time, after int64, old *s
 	}
 	for i := range keys {
 		e := &entry{key: keys[i]}
+		e.key.memo = &Memo{}
 		if was := old.byID[e.key.ID]; was != nil {
 			e.used = was.used
 		} else {

@@ -243,6 +243,7 @@ func (c *call) answerHeaders(resp *http.Response) http.Header {
 	id := h["Sallyport-Id"]
 	copyHeaders(h, resp.Header)
 	h["Sallyport-Id"] = id
+	c.announce(h)
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // or net/http guesses one
 	}
@@ -258,6 +259,24 @@ func (c *call) answerHeaders(resp *http.Response) http.Header {
 		h.Add("Trailer", k)
 	}
 	return h
+}
+
+// announce tells the caller of its limits. The provider's own fields stay as they are: where it sends
+// one of the same name, ours take names of their own, all of them, since a policy of one and a count of
+// the other would be read together.
+func (c *call) announce(h http.Header) {
+	if c.g.o.Announce == nil {
+		return
+	}
+	ours, prefix := c.g.o.Announce(c.x), ""
+	for k := range ours {
+		if _, taken := h[k]; taken {
+			prefix = "Sallyport-"
+		}
+	}
+	for k, vs := range ours {
+		h[prefix+k] = vs
+	}
 }
 
 func (c *call) trailers(resp *http.Response) {

@@ -82,7 +82,10 @@ type Options struct {
 	// Settle, when set, is called once for every call, when all is known of it that will be (outcome,
 	// usage, bytes) and before its record is written and its last bytes go out; also for calls that were
 	// refused, that broke off, or whose handling panicked. It may complete the record. It must not block.
-	Settle   func(*gate.Exchange)
+	Settle func(*gate.Exchange)
+	// Announce, when set, says what a caller is told of its limits beside the provider's answer. It is
+	// asked once, before the answer begins; nil: nothing.
+	Announce func(*gate.Exchange) http.Header
 	Limits   Limits
 	Timeouts Timeouts
 	// Uninspected says what happens to what cannot be read.

@@ -22,6 +22,7 @@ import (
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/directory"
+	"sallyport.dev/sallyport/internal/iam/recall"
 	"sallyport.dev/sallyport/internal/iam/session"
 	"sallyport.dev/sallyport/internal/iam/sso"
 	"sallyport.dev/sallyport/internal/secret"
@@ -36,6 +37,7 @@ type desk struct {
 	log    *slog.Logger
 	cfg    func() *config.Config
 	who    func() *iam.IAM // of keys; nil: none can be used
+	recall *recall.Book
 	signin *signin
 	sso    *sso.Service
 	base   func() string // the console's address as browsers see it
@@ -75,6 +77,9 @@ func (k *desk) handler() (*api.API, error) {
 	rules, err := k.approvals(d)
 	if err != nil {
 		return nil, err
+	}
+	if k.recall != nil {
+		d.Recall = recaller{k.recall, k.who}
 	}
 	return api.New(api.Options{
 		Identify: k.identify, Access: &admin.Access{Access: k.people.access, Deps: d, FourEyes: rules}, Record: k.note,
@@ -180,7 +185,7 @@ func (k *desk) keyWith(r *http.Request, feature string, nobody error) (*iam.Key,
 // administer opens the socket of the data directory, and the console's listener where there is one.
 func (s *Server) administer(ctx context.Context, cfg *config.Config) error {
 	k := &desk{
-		state: s.state, store: s.store, people: s.people, note: s.audit, log: s.log,
+		state: s.state, store: s.store, people: s.people, note: s.audit, log: s.log, recall: s.recall,
 		cfg: func() *config.Config { s.mu.Lock(); defer s.mu.Unlock(); return s.cfg },
 		who: func() *iam.IAM {
 			if g := s.graph.Load(); g.who.Keyed() {

@@ -104,6 +104,7 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 		Arrive:    &gate.Pipeline{Stages: []gate.Stage{who.Authenticate()}, Monitor: monitor, Fault: fault},
 		Admit:     &gate.Pipeline{Stages: s.stages(who, limit, proxy.Shape{Policy: uninspected, Monitor: monitor}, front), Monitor: monitor, Fault: fault},
 		Settle:    limit.Settle,
+		Announce:  limit.Announce,
 		Recorder:  s.audit,
 		Inspector: front,
 		Load:      s.load,
@@ -193,7 +194,7 @@ func (g *graph) close(next *graph) {
 func (s *Server) identity(ctx context.Context, cfg *config.Config, g *graph) (*iam.IAM, error) {
 	o := iam.Options{
 		Mode: cfg.IAM.Mode, HashKey: s.state.hashKey, TrustedProxies: cfg.IAM.TrustedProxies,
-		Roster: s.people.roster, Classes: keyClasses(cfg),
+		Roster: s.people.roster, Classes: keyClasses(cfg), MaxAge: s.offline,
 		Fault: func(err error) {
 			if err != nil {
 				s.log.Error("the key store does not answer", "error", err)
@@ -208,6 +209,9 @@ func (s *Server) identity(ctx context.Context, cfg *config.Config, g *graph) (*i
 			return nil, err
 		}
 		o.Keys, o.Places = s.store.keys, s.places
+		if s.recall != nil {
+			o.Recalled = s.recall
+		}
 		if cfg.IAM.LeakedKeys != "" {
 			h, err := apikey.NewHasher(o.Pepper)
 			if err != nil {

@@ -103,6 +103,8 @@ func (s *Server) replace(cfg *config.Config) error {
 		return fmt.Errorf("iam.spiffe cannot change while running; restart to change it")
 	case !sameRef(cfg.IAM.Redis, s.cfg.IAM.Redis) || cfg.IAM.Nodes != s.cfg.IAM.Nodes:
 		return fmt.Errorf("iam.redis and iam.nodes cannot change while running; restart to change them")
+	case cfg.IAM.Offline != s.cfg.IAM.Offline:
+		return fmt.Errorf("iam.offline cannot change while running; restart to change it")
 	case !slices.Equal(cfg.IAM.AddressPools, s.cfg.IAM.AddressPools):
 		return fmt.Errorf("iam.address_pools cannot change while running; restart to change it")
 	case cfg.Console.Address != s.cfg.Console.Address:

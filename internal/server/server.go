@@ -18,6 +18,7 @@ import (
 	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/iam/places"
 	"sallyport.dev/sallyport/internal/iam/quota"
+	"sallyport.dev/sallyport/internal/iam/recall"
 	"sallyport.dev/sallyport/internal/proxy"
 	"sallyport.dev/sallyport/internal/proxy/headguard"
 	"sallyport.dev/sallyport/internal/store/redis"
@@ -29,15 +30,17 @@ type Server struct {
 	log   *slog.Logger
 	level *slog.LevelVar
 
-	state  *state
-	store  *store
-	people *people
-	places *places.Detector
-	shared *redis.Store  // of limits; nil: they are this gateway's own
-	quota  *quota.Engine // outlives a configuration, so that a reload forgets nothing
-	certs  *certificates // of callers; nil: none are asked for
-	audit  *audit.Log
-	load   *proxy.Load
+	state   *state
+	offline time.Duration // how long what is known lasts without the database
+	store   *store
+	people  *people
+	places  *places.Detector
+	shared  *redis.Store  // of limits; nil: they are this gateway's own
+	recall  *recall.Book  // keys that ended; nil: there are none
+	quota   *quota.Engine // outlives a configuration, so that a reload forgets nothing
+	certs   *certificates // of callers; nil: none are asked for
+	audit   *audit.Log
+	load    *proxy.Load
 
 	mu    sync.Mutex // one reload at a time
 	cfg   *config.Config
@@ -56,7 +59,7 @@ type Server struct {
 // Start opens the data directory and the record, builds the graph and listens. The returned server
 // accepts calls. path is where the configuration came from, for reloads; it may be empty.
 func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logger) (_ *Server, err error) {
-	s := &Server{path: path, log: log, cfg: cfg, load: proxy.NewLoad(), done: make(chan error, 1)}
+	s := &Server{path: path, log: log, cfg: cfg, offline: cfg.IAM.Offline, load: proxy.NewLoad(), done: make(chan error, 1)}
 	if s.state, err = openState(cfg); err != nil {
 		return nil, err
 	}
@@ -75,6 +78,9 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 		return nil, err
 	}
 	if s.quota, s.shared, err = openQuota(cfg, log); err != nil {
+		return nil, err
+	}
+	if s.recall, err = s.openRecall(cfg); err != nil {
 		return nil, err
 	}
 	sightings := make(chan places.Sighting, 64)
@@ -101,6 +107,9 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	ctx, s.stop = context.WithCancel(ctx)
 	s.ran.Go(func() { s.people.run(ctx, log) })
 	s.ran.Go(func() { s.quota.Run(ctx) })
+	if s.recall != nil {
+		s.ran.Go(func() { s.recall.Run(ctx) })
+	}
 	s.ran.Go(func() { s.watchKeys(ctx, sightings) })
 	s.follow(ctx)
 	if err := s.administer(ctx, cfg); err != nil {

@@ -69,6 +69,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*store, error) {
 
 // people is the directory in memory. One serves every graph: it does not depend on the configuration.
 type people struct {
+	keks   string // ids of the master keys last set; held by the lock of reloads
 	mirror *mirror.Mirror
 	roster *roster.Roster
 	access *access.Access
@@ -104,6 +105,7 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 			log.Info("the directory answers again")
 		}
 	})
+	m.Age(cfg.IAM.Offline)
 	p := &people{mirror: m, roster: roster.New(m), access: access.New(m), seals: seals}
 	p.vault, err = vault.New(vault.Options{
 		Store: s.docs, Sealer: seals, Mirror: m,
@@ -156,11 +158,19 @@ func (p *people) setMasterKeys(cfg *config.Config, db *store) error {
 	if err != nil {
 		return err
 	}
+	ids := kek.ID()
+	for _, o := range old {
+		ids += " " + o.ID()
+	}
+	if ids == p.keks { // nothing to ask the database, which may be away
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := opens(ctx, cfg, db); err != nil {
 		return err
 	}
+	p.keks = ids
 	return p.seals.SetKEKs(kek, old...)
 }
 
@@ -219,6 +229,9 @@ func openQuota(cfg *config.Config, log *slog.Logger) (*quota.Engine, *redis.Stor
 	}
 	e, err := quota.New(quota.Options{Shared: &quota.Shared{
 		Store: r, Node: directory.NewID("node"), Nodes: cfg.IAM.Nodes,
+		More: func(nodes int) {
+			log.Warn("there are more gateways than iam.nodes says; a gateway that starts while Redis is away lets through too much", "iam.nodes", cfg.IAM.Nodes, "gateways", nodes)
+		},
 		Fault: func(err error) {
 			if err != nil {
 				log.Error("Redis does not answer; limits are kept locally", "error", err)

@@ -154,6 +154,7 @@ type Gate struct {
 	Config string // path of the configuration file
 	Server *server.Server
 	Log    *bytes.Buffer
+	log    *lockedWriter
 	t      testing.TB
 }
 
@@ -162,6 +163,7 @@ type Gate struct {
 func Start(t testing.TB, up *Upstream, yaml string) *Gate {
 	t.Helper()
 	g := &Gate{Dir: filepath.Join(t.TempDir(), "data"), t: t, Log: &bytes.Buffer{}}
+	g.log = &lockedWriter{w: g.Log}
 	g.Config = filepath.Join(t.TempDir(), "sallyport.yaml")
 	g.Write(up, yaml)
 	g.Open()
@@ -193,12 +195,19 @@ func (g *Gate) Open() {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(&lockedWriter{w: g.Log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	g.Server, err = server.Start(context.Background(), cfg, g.Config, log)
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	g.URL = g.Server.URL()
+}
+
+// Text is the log so far, also while the server runs.
+func (g *Gate) Text() string {
+	g.log.mu.Lock()
+	defer g.log.mu.Unlock()
+	return g.Log.String()
 }
 
 // Close stops the server; it may be opened again.

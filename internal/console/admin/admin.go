@@ -21,6 +21,8 @@ import (
 type Deps struct {
 	Docs document.Store
 	Keys *iam.Service
+	// Recall ends keys while the database does not answer; nil: they cannot be ended then.
+	Recall Recaller
 	// Classes are the rotation policies of keys.
 	Classes func() iam.Classes
 	Vault   *vault.Vault

@@ -47,6 +47,8 @@ type KeyInfo struct {
 	iam.Key
 	Status string    `json:"status"`
 	Ends   time.Time `json:"ends,omitzero"` // of the current secret
+	// Pending says that the key has ended, and that the database could not be told yet.
+	Pending string `json:"pending,omitempty"`
 }
 
 // Rotation says how a key is rotated.
@@ -97,16 +99,7 @@ func (d *Deps) keys() []api.Route {
 			}),
 		api.Do(api.Route{Method: "POST", Pattern: one + "/revoke", Operation: "keys.revoke", Summary: "End a key for good", Permission: "delete:key", Own: true},
 			func(ctx context.Context, c *api.Call, _ api.None) (KeyInfo, error) {
-				k, err := d.key(ctx, c, "delete:key")
-				if err != nil {
-					return KeyInfo{}, err
-				}
-				ch, err := d.Keys.Revoke(ctx, k.ID)
-				if err != nil {
-					return KeyInfo{}, keyError(err)
-				}
-				c.Changed(k.ID, ch.Before, ch.After)
-				return d.info(*ch.After), nil
+				return d.revoke(ctx, c)
 			}),
 		api.Do(api.Route{Method: "GET", Pattern: "/tenants/{tenant}/keys-due", Operation: "keys.due", Summary: "List keys that have to be rotated", Permission: "read:key"},
 			func(ctx context.Context, c *api.Call, _ api.None) (p Page[iam.Due], err error) {
@@ -138,6 +131,7 @@ func (d *Deps) keys() []api.Route {
 					if err != nil {
 						return NewKey{}, err
 					}
+					d.tell(ctx, k.ID)
 					return NewKey{Key: d.info(*ch.After)}, nil
 				})
 			}),

@@ -4,6 +4,7 @@ package limits
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -97,13 +98,49 @@ func (l *Limits) rebuild() error {
 	return nil
 }
 
-// Bounds are the limits that hold for a call of a key or a token. At most quota.MaxBounds count.
+// made is what Bounds came to for a key, and what from. It never changes.
+type made struct {
+	by     *map[string][]ready
+	model  string // only where a limit of the tenant looks at it
+	bounds []quota.Bound
+}
+
+// Bounds are the limits that hold for a call of a key or a token. At most quota.MaxBounds count. What it
+// returns is shared and must not be changed.
 func (l *Limits) Bounds(x *gate.Exchange) []quota.Bound {
 	key, _ := x.Principal.Grant.(*iam.Key)
-	tenant := (*l.by.Load())[x.Principal.Tenant]
+	by := l.by.Load()
+	tenant := (*by)[x.Principal.Tenant]
 	if len(tenant) == 0 && (key == nil || len(key.Budgets) == 0) {
 		return nil
 	}
+	var memo *iam.Memo
+	if key != nil {
+		memo = key.Memo()
+	}
+	if memo == nil {
+		return bounds(x, key, tenant)
+	}
+	model := ""
+	if x.Reading != nil {
+		for i := range tenant {
+			if tenant[i].Model != "" {
+				model = x.Reading.Model
+				break
+			}
+		}
+	}
+	if m, ok := memo.Bounds.Load().(*made); ok && m.by == by && m.model == model {
+		return m.bounds
+	}
+	m := &made{by, strings.Clone(model), bounds(x, key, tenant)} // a clone: the name stands in the body
+	if len(model) <= 256 {                                       // a caller chooses it
+		memo.Bounds.Store(m)
+	}
+	return m.bounds
+}
+
+func bounds(x *gate.Exchange, key *iam.Key, tenant []ready) []quota.Bound {
 	bounds := make([]quota.Bound, 0, 8)
 	if key != nil {
 		for _, b := range key.Budgets {

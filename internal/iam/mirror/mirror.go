@@ -36,6 +36,8 @@ type Mirror struct {
 	now   func() time.Time
 	fault func(error)
 
+	maxAge time.Duration
+
 	mu      sync.Mutex // one refresh at a time; never taken by a reader
 	parts   map[string]part
 	hooks   []hook
@@ -63,8 +65,12 @@ func New(store document.Store, now func() time.Time, fault func(error)) *Mirror 
 	if fault == nil {
 		fault = func(error) {}
 	}
-	return &Mirror{store: store, now: now, fault: fault, parts: map[string]part{}}
+	return &Mirror{store: store, now: now, fault: fault, maxAge: MaxAge, parts: map[string]part{}}
 }
+
+// Age shortens how long a snapshot is served while the store does not answer. Call it before the first
+// Refresh.
+func (m *Mirror) Age(d time.Duration) { m.maxAge = min(d, MaxAge) }
 
 // View is one kind of entity as it was at one moment. It is safe for concurrent use.
 type View[T document.Entity] struct {
@@ -194,7 +200,7 @@ func (m *Mirror) Check(now time.Time) error {
 	if at == 0 {
 		return gate.Fail(gate.FailIdentity, fmt.Errorf("mirror: nothing was read yet"))
 	}
-	if age := now.Sub(time.Unix(0, at)); age > MaxAge {
+	if age := now.Sub(time.Unix(0, at)); age > m.maxAge {
 		return gate.Fail(gate.FailIdentity, fmt.Errorf("mirror: the store has not answered for %v", age.Round(time.Second)))
 	}
 	return nil

@@ -150,7 +150,7 @@ func (p *Policies) InForce() int {
 func (p *Policies) caller(x *gate.Exchange) (policy.Caller, error) {
 	switch g := x.Principal.Grant.(type) {
 	case *iam.Key:
-		pr, err := p.principal(g.ID, g, func() (policy.Who, error) { return p.key(g) })
+		pr, err := p.byKey(g)
 		return policy.Caller{Principal: pr, AMR: keyAMR}, err
 	case *iam.Identity:
 		pr, err := p.principal(g.ID, g, func() (policy.Who, error) { return p.token(x, g) })
@@ -163,6 +163,28 @@ var keyAMR, tokenAMR = []string{"key"}, []string{"jwt"}
 
 // maxKnown bounds how many callers by token are remembered: those of keys are bounded by the keys.
 const maxKnown = 200_000
+
+// byKey remembers at the key itself who calls with it.
+func (p *Policies) byKey(g *iam.Key) (*policy.Principal, error) {
+	m := g.Memo()
+	if m == nil {
+		return p.principal(g.ID, g, func() (policy.Who, error) { return p.key(g) })
+	}
+	gen := p.gen.Load()
+	if k, ok := m.Caller.Load().(*known); ok && k.gen == gen {
+		return k.p, nil
+	}
+	w, err := p.key(g)
+	if err != nil {
+		return nil, err
+	}
+	pr, err := policy.NewPrincipal(w)
+	if err != nil {
+		return nil, err
+	}
+	m.Caller.Store(&known{gen, g, pr})
+	return pr, nil
+}
 
 func (p *Policies) principal(id string, of any, make func() (policy.Who, error)) (*policy.Principal, error) {
 	gen := p.gen.Load()

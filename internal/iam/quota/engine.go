@@ -96,6 +96,8 @@ type Reservation struct {
 	deadline time.Duration
 	few      [4]line
 	lines    []line
+	place    hold // of the first bound of calls at once
+	near     near
 }
 
 type line struct {
@@ -115,27 +117,33 @@ type line struct {
 // With shared ones it asks the store, for at most Shared.Wait, when the slice that this node has does
 // not suffice.
 func (e *Engine) Reserve(ctx context.Context, bounds []Bound, est Amounts) (*Reservation, *Exceeded, error) {
+	r := &Reservation{}
+	ex, err := e.reserve(ctx, r, bounds, &est)
+	if err != nil || ex != nil {
+		return nil, ex, err
+	}
+	return r, nil, nil
+}
+
+func (e *Engine) reserve(ctx context.Context, r *Reservation, bounds []Bound, est *Amounts) (*Exceeded, error) {
 	if len(bounds) > MaxBounds {
-		return nil, nil, fmt.Errorf("quota: reserve: %d bounds, at most %d", len(bounds), MaxBounds)
+		return nil, fmt.Errorf("quota: reserve: %d bounds, at most %d", len(bounds), MaxBounds)
 	}
 	for i := range bounds {
 		if err := bounds[i].check(); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	r := &Reservation{e: e}
+	r.e = e
 	if len(bounds) > len(r.few) {
 		r.lines = make([]line, 0, len(bounds))
 	} else {
 		r.lines = r.few[:0]
 	}
 	for try := 0; ; try++ {
-		ex := e.take(r, bounds, &est)
-		if ex == nil {
-			return r, nil, nil
-		}
-		if e.shared == nil || ex.Never || try == maxTries || !e.obtain(ctx, bounds, &est) {
-			return nil, ex, nil
+		ex := e.take(r, bounds, est)
+		if ex == nil || e.shared == nil || ex.Never || try == maxTries || !e.obtain(ctx, bounds, est) {
+			return ex, nil
 		}
 	}
 }
@@ -146,12 +154,16 @@ const maxTries = 3
 func (e *Engine) take(r *Reservation, bounds []Bound, est *Amounts) *Exceeded {
 	now := e.time()
 	at := e.elapsed(now)
-	r.deadline = at + e.hold
+	r.deadline, r.near = at+e.hold, near{}
+	var s *shard
+	var id uint64
 	for i := range bounds {
 		b := &bounds[i]
 		k := key{b.Subject, b.Unit, b.Window}
 		twice := taken(r.lines, &k)
-		s, id := e.locate(&k)
+		if i == 0 || b.Subject != bounds[i-1].Subject {
+			s, id = e.locate(&k)
+		}
 		s.mu.Lock()
 		a := s.open(e, id, &k, now)
 		if b.Unit == Concurrency {
@@ -171,7 +183,10 @@ func (e *Engine) take(r *Reservation, bounds []Bound, est *Amounts) *Exceeded {
 		if !twice {
 			l := line{in: a, index: a.index, amount: n}
 			if b.Unit == Concurrency {
-				l.hold = &hold{deadline: r.deadline}
+				if l.hold = &r.place; l.hold.in != nil {
+					l.hold = &hold{}
+				}
+				l.hold.deadline = r.deadline
 				a.add(l.hold)
 			} else {
 				a.used = sum(a.used, n)
@@ -180,6 +195,9 @@ func (e *Engine) take(r *Reservation, bounds []Bound, est *Amounts) *Exceeded {
 				a.lease.touched = at
 			}
 			r.lines = append(r.lines, l)
+		}
+		if b.Unit != Concurrency {
+			r.near.see(b, a, now)
 		}
 		s.mu.Unlock()
 	}
@@ -239,7 +257,7 @@ func (r *Reservation) undo() {
 // if the call's own is over, and stands above the amount as a debt where there was no room. It returns
 // false when the reservation had ended before.
 func (r *Reservation) Settle(used Amounts) bool {
-	if r == nil || !r.done.CompareAndSwap(false, true) {
+	if r == nil || r.e == nil || !r.done.CompareAndSwap(false, true) {
 		return false
 	}
 	now := r.e.time()

@@ -39,6 +39,8 @@ type sharing struct {
 	nodes    atomic.Int64
 	epoch    atomic.Pointer[string]
 	sequence atomic.Int64
+	more     atomic.Bool // nodes than were named have been heard of
+	tell     func(nodes int)
 	round    sync.Mutex // one round at a time; no call waits for it
 	declared string     // the epoch that knows what this node holds; guarded by round
 }
@@ -47,7 +49,10 @@ func newSharing(o *Shared) (*sharing, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	s := &sharing{store: o.Store, node: o.Node, least: max(o.Nodes, 1), wait: o.Wait, every: o.Every, slotTTL: o.SlotTTL, fault: o.Fault}
+	s := &sharing{store: o.Store, node: o.Node, least: max(o.Nodes, 1), wait: o.Wait, every: o.Every, slotTTL: o.SlotTTL, fault: o.Fault, tell: o.More}
+	if s.tell == nil {
+		s.tell = func(int) {}
+	}
 	if s.wait == 0 {
 		s.wait = 50 * time.Millisecond
 	}
@@ -222,6 +227,9 @@ func (e *Engine) ask(ctx context.Context, qs []asked, wait time.Duration) error 
 // heard takes what the store says about itself.
 func (s *sharing) heard(ans *Answer) {
 	n := int64(max(ans.Nodes, s.least))
+	if ans.Nodes > s.least && !s.more.Swap(true) {
+		s.tell(ans.Nodes)
+	}
 	if !ans.Settling || n > s.nodes.Load() {
 		s.nodes.Store(n)
 	}

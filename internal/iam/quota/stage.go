@@ -50,7 +50,7 @@ func NewStage(o StageOptions) (*Stage, error) {
 
 // held is what a call on its way has reserved.
 type held struct {
-	r      *Reservation
+	r      Reservation // zero where no limit holds
 	est    Amounts
 	tokens Counts
 }
@@ -68,14 +68,13 @@ func (s *Stage) Admit(ctx context.Context, x *gate.Exchange) (gate.Decision, err
 	}
 	bounds := s.o.Bounds(x)
 	if len(bounds) > 0 {
-		r, ex, err := s.o.Engine.Reserve(ctx, bounds, h.est)
+		ex, err := s.o.Engine.reserve(ctx, &h.r, bounds, &h.est)
 		if err != nil {
 			return gate.Decision{}, err
 		}
 		if ex != nil {
 			return gate.Deny(refusal(ex), ex.Bound.Unit.String()+" of "+ex.Bound.Subject), nil
 		}
-		h.r = r
 	}
 	x.Reserved = h
 	return gate.Decision{}, nil

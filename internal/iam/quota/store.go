@@ -73,6 +73,9 @@ type Shared struct {
 	// Nodes is the least number of nodes to reckon with while the store is away; 0: 1. More are
 	// reckoned with when the store has heard of more.
 	Nodes int
+	// More, when set, is told once when the store has heard of more nodes than Nodes says: should it go
+	// away before another node has heard of them, that one lets through too much.
+	More func(nodes int)
 	// Wait bounds how long a call waits for a lease; 0: 50 ms.
 	Wait time.Duration
 	// Every is the time between two rounds in which leases are renewed, refilled and given back; 0: 500 ms.

@@ -218,6 +218,23 @@ func TestLeasesNeverOverspend(t *testing.T) {
 	})
 }
 
+// A node that was told of fewer than there are says so, once.
+func TestMoreNodesThanNamedAreReported(t *testing.T) {
+	s := redistest.Start(t)
+	var heard []int
+	a := newNode(t, s.URL(), "", 1, func(o *quota.Shared) { o.More = func(n int) { heard = append(heard, n) } })
+	settled(t, a)
+	if len(heard) != 0 {
+		t.Errorf("alone, it hears of %v", heard)
+	}
+	settled(t, newNode(t, s.URL(), "", 1))
+	a.Sync(bg)
+	a.Sync(bg)
+	if len(heard) != 1 || heard[0] != 2 {
+		t.Errorf("heard of %v", heard)
+	}
+}
+
 // What a call used beyond its estimate on one node is charged to all.
 func TestADebtReachesTheOtherNode(t *testing.T) {
 	s := redistest.Start(t)
