@@ -56,7 +56,7 @@ configuration, and the record (the directory audit).`,
 		if *asJSON {
 			return printJSON(os.Stdout, end)
 		}
-		fmt.Printf("%d keys, %d documents, sha256 %s\n", end.Keys, end.Documents, end.SHA256)
+		fmt.Printf("%d keys, %d documents\n", end.Keys, end.Documents)
 		return nil
 	}
 	return c
@@ -90,7 +90,8 @@ func restoreCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "restore FILE", Short: "Fill an empty database from a backup", Args: cobra.ExactArgs(1),
 		Long: `Fills the empty database of a configuration, SQLite or PostgreSQL, from a backup of either: all of it or
-nothing. Run it before the first gateway starts on that database. People sign in again afterwards.`,
+nothing. The configuration must have the pepper of the gateway that made it. Run it before the first gateway
+starts on that database. People sign in again afterwards.`,
 	}
 	path := configFlag(c)
 	asJSON := c.Flags().Bool("json", false, "print JSON")

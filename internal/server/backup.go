@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +30,11 @@ func Backup(ctx context.Context, cfg *config.Config, w io.Writer, recipients ...
 	if err != nil {
 		return backup.End{}, err
 	}
-	end, err := backup.Write(ctx, w, db.all, backup.Header{Release: Version(), Made: time.Now().UTC()}, passing, recipients...)
+	key, err := backupKey(cfg)
+	if err != nil {
+		return backup.End{}, errors.Join(err, db.close())
+	}
+	end, err := backup.Write(ctx, w, db.all, backup.Header{Release: Version(), Made: time.Now().UTC()}, key, passing, recipients...)
 	return end, errors.Join(err, db.close())
 }
 
@@ -47,13 +53,30 @@ func Restore(ctx context.Context, cfg *config.Config, r io.Reader, identities ..
 		return out, err
 	}
 	defer func() { err = errors.Join(err, db.close()) }()
-	if out.Header, out.End, err = backup.Read(ctx, r, db.all, identities...); err != nil {
+	key, err := backupKey(cfg)
+	if err != nil {
+		return out, err
+	}
+	if out.Header, out.End, err = backup.Read(ctx, r, db.all, key, identities...); err != nil {
 		return out, err
 	}
 	if err := opens(ctx, cfg, db); err != nil {
 		out.Sealed = err.Error()
 	}
 	return out, nil
+}
+
+// backupKey seals backups. It is made of the pepper, without which the keys in a backup are of no use anyway.
+func backupKey(cfg *config.Config) ([]byte, error) {
+	st, err := openState(cfg)
+	if err != nil {
+		return nil, err
+	}
+	pepper, err := st.pepperFor(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return hkdf.Key(sha256.New, []byte(pepper.Reveal()), nil, "sallyport backup 1", sha256.Size)
 }
 
 // opens says whether the master keys of a configuration open what is sealed.

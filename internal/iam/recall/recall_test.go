@@ -152,7 +152,8 @@ func TestTheBoardIsLost(t *testing.T) {
 	if everywhere, err := a.Recall(bg, id); err != nil || everywhere || !a.Recalled(id) {
 		t.Error(everywhere, err)
 	}
-	if a.Look(bg) == nil || a.Look(bg) == nil || len(a.faults) != 1 || a.faults[0] == nil {
+	first, second := a.Look(bg), a.Look(bg)
+	if first == nil || second == nil || len(a.faults) != 1 || a.faults[0] == nil {
 		t.Errorf("told %v", a.faults)
 	}
 	s.Up()

@@ -14,6 +14,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -48,7 +49,7 @@ type Header struct {
 type End struct {
 	Keys      int    `json:"keys"`
 	Documents int    `json:"documents"`
-	SHA256    string `json:"sha256"`
+	MAC       string `json:"mac"`
 }
 
 type docRow struct {
@@ -77,20 +78,23 @@ type Target interface {
 	Restore(ctx context.Context, next func() (*relational.KeyRow, *document.Doc, bool, error)) error
 }
 
-// Write writes a backup to w, without documents of the kinds in skip. With recipients it is encrypted to
-// them. What w has is a backup only when Write returned nil.
-func Write(ctx context.Context, w io.Writer, s Source, h Header, skip []string, recipients ...age.Recipient) (end End, err error) {
+// Write writes a backup to w, sealed under key, without documents of the kinds in skip. With recipients it
+// is encrypted to them. What w has is a backup only when Write returned nil.
+func Write(ctx context.Context, w io.Writer, s Source, h Header, key []byte, skip []string, recipients ...age.Recipient) (end End, err error) {
 	if len(recipients) > 0 {
 		enc, err := age.Encrypt(w, recipients...)
 		if err != nil {
 			return end, fmt.Errorf("backup: encrypt: %w", err)
 		}
-		if end, err = Write(ctx, enc, s, h, skip); err != nil {
+		if end, err = Write(ctx, enc, s, h, key, skip); err != nil {
 			return end, err
 		}
 		return end, enc.Close()
 	}
-	sum := sha256.New()
+	if len(key) < sha256.Size {
+		return end, errors.New("backup: write: the key is too short")
+	}
+	sum := hmac.New(sha256.New, key)
 	buf := bufio.NewWriterSize(w, 64<<10)
 	put := func(v any) error {
 		b, err := json.Marshal(v)
@@ -123,7 +127,7 @@ func Write(ctx context.Context, w io.Writer, s Source, h Header, skip []string, 
 	if err != nil {
 		return end, fmt.Errorf("backup: write: %w", err)
 	}
-	end.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	end.MAC = hex.EncodeToString(sum.Sum(nil))
 	if err := put(line{End: &end}); err != nil {
 		return end, fmt.Errorf("backup: write: %w", err)
 	}
@@ -134,18 +138,18 @@ func Write(ctx context.Context, w io.Writer, s Source, h Header, skip []string, 
 var (
 	ErrFormat = errors.New("backup: this is no backup of Sallyport, or one that is encrypted: give the identity that decrypts it")
 	ErrNewer  = errors.New("backup: it was made by a newer release; restore it with that")
-	ErrDamage = errors.New("backup: it is damaged or cut off")
+	ErrDamage = errors.New("backup: it is damaged, cut off or changed, or was made by an installation with another pepper")
 )
 
 // Read fills t from a backup, decrypted with identities where there are any. The file is read to its end
-// and its sum checked before anything of it counts: t takes all of it or nothing.
-func Read(ctx context.Context, r io.Reader, t Target, identities ...age.Identity) (h Header, end End, err error) {
+// and what seals it checked before anything of it counts: t takes all of it or nothing.
+func Read(ctx context.Context, r io.Reader, t Target, key []byte, identities ...age.Identity) (h Header, end End, err error) {
 	if len(identities) > 0 {
 		if r, err = age.Decrypt(r, identities...); err != nil {
 			return h, end, fmt.Errorf("backup: decrypt: %w", err)
 		}
 	}
-	f := &file{r: bufio.NewReaderSize(r, 64<<10), sum: sha256.New()}
+	f := &file{r: bufio.NewReaderSize(r, 64<<10), sum: hmac.New(sha256.New, key)}
 	first, err := f.line()
 	if err != nil || json.Unmarshal(first, &h) != nil || h.Sallyport == 0 {
 		return h, end, ErrFormat
@@ -201,7 +205,7 @@ func (f *file) next() (*relational.KeyRow, *document.Doc, bool, error) {
 		if rest, err := f.r.Peek(1); err == nil || len(rest) > 0 {
 			return nil, nil, false, ErrDamage
 		}
-		if l.End.Keys != f.keys || l.End.Documents != f.docs || hex.EncodeToString(f.sum.Sum(nil)) != l.End.SHA256 {
+		if mac, err := hex.DecodeString(l.End.MAC); err != nil || l.End.Keys != f.keys || l.End.Documents != f.docs || !hmac.Equal(f.sum.Sum(nil), mac) {
 			return nil, nil, false, ErrDamage
 		}
 		return nil, nil, false, nil
