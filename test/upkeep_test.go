@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -192,6 +193,39 @@ func TestBackupIntoAnotherEngine(t *testing.T) {
 	}
 }
 
+func cfgOf(t *testing.T, g *gatetest.Gate) *config.Config {
+	t.Helper()
+	cfg, err := config.Load(g.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// row is a key as a backup has it.
+type row struct {
+	ID, Current, Previous string
+}
+
+// hashes are those of the keys in a backup, as somebody who has it could try them.
+func hashes(t *testing.T, cfg *config.Config) (out []row) {
+	t.Helper()
+	var b bytes.Buffer
+	if _, err := server.Backup(t.Context(), cfg, &b); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(b.String(), "\n") {
+		var l struct{ Key *row }
+		if err := json.Unmarshal([]byte(line), &l); err == nil && l.Key != nil {
+			out = append(out, *l.Key)
+		}
+	}
+	if len(out) == 0 {
+		t.Fatal("no key is in the backup")
+	}
+	return out
+}
+
 // encodings of a secret in which it could lie somewhere.
 func encodings(s string) map[string][]byte {
 	return map[string][]byte{
@@ -210,7 +244,7 @@ func reversed(s string) string {
 
 // Every secret that there is, made by using the gateway, is looked for in all that it leaves behind: the
 // database as files and as a dump, the log at its most talkative, the record, a backup, the stacks of the
-// process, what it answers. None is found, and what is found opens nothing.
+// process, what it answers. None is found; and a hash that is found is not taken as the key it is of.
 func TestNoUsableSecretIsLeftBehind(t *testing.T) {
 	if _, err := exec.LookPath("oathtool"); err != nil {
 		if os.Getenv("SALLYPORT_TEST_REQUIRE") == "all" {
@@ -282,18 +316,24 @@ func TestNoUsableSecretIsLeftBehind(t *testing.T) {
 				res := do(t, g.URL, r)
 				left["answer to "+what] = append(res.body, fmt.Sprint(res.header)...)
 			}
+			for _, k := range hashes(t, cfgOf(t, g)) {
+				for _, guess := range []string{k.Current, k.Previous} {
+					if guess == "" {
+						continue
+					}
+					if res := do(t, g.URL, chat(question).with("Authorization", "Bearer sp_live_"+k.ID+"_"+guess)); res.status != http.StatusUnauthorized {
+						t.Errorf("a hash of the database is taken as a key: %d", res.status)
+					}
+				}
+			}
 			for _, s := range up.Seen() {
 				if strings.Contains(fmt.Sprint(s.Header)+string(s.Body), strings.Split(rotated, "_")[3]) {
 					t.Error("a key of the gateway went to the provider")
 				}
 			}
 			left["record"] = []byte(g.Record())
-			cfg, err := config.Load(g.Config)
-			if err != nil {
-				t.Fatal(err)
-			}
 			var file bytes.Buffer
-			if _, err := server.Backup(t.Context(), cfg, &file); err != nil {
+			if _, err := server.Backup(t.Context(), cfgOf(t, g), &file); err != nil {
 				t.Fatal(err)
 			}
 			left["backup"] = file.Bytes()
@@ -322,7 +362,7 @@ func TestNoUsableSecretIsLeftBehind(t *testing.T) {
 			left["profile"] = profile.Bytes()
 			left["log"] = bytes.Clone(g.Log.Bytes())
 			g.Close()
-			err = filepath.Walk(g.Dir, func(path string, info os.FileInfo, err error) error {
+			err := filepath.Walk(g.Dir, func(path string, info os.FileInfo, err error) error {
 				if err != nil || !info.Mode().IsRegular() {
 					return err
 				}
