@@ -11,6 +11,7 @@ import (
 
 	vwa "github.com/descope/virtualwebauthn"
 
+	"sallyport.dev/sallyport/internal/iam/passkey/passkeytest"
 	"sallyport.dev/sallyport/internal/iam/session"
 	"sallyport.dev/sallyport/internal/store/pgtest"
 	"sallyport.dev/sallyport/test/gatetest"
@@ -39,7 +40,7 @@ func newHolder(t *testing.T, a *administrator, origin, at, name string) *holder 
 	t.Helper()
 	id := a.do("POST", "/tenants/default/users", `{"user_name":"`+name+`","name":"`+name+`","active":true}`)["id"].(string)
 	_, link, _ := strings.Cut(a.do("POST", "/tenants/default/users/"+id+"/invite", "")["link"].(string), "#")
-	h := &holder{t, id, vwa.RelyingParty{ID: "localhost", Origin: origin}, vwa.NewAuthenticatorWithOptions(vwa.AuthenticatorOptions{UserHandle: []byte(id)}), vwa.NewCredential(vwa.KeyTypeEC2)}
+	h := &holder{t, id, vwa.RelyingParty{ID: "localhost", Origin: origin}, vwa.NewAuthenticatorWithOptions(vwa.AuthenticatorOptions{UserHandle: []byte(id)}), passkeytest.Credential()}
 	b := newBrowser(t, at)
 	step := b.must(200, "POST", "/signin/link", `{"link":"`+link+`","password":"a walk along the quay"}`)
 	asked := b.must(200, "POST", "/signin/enrol/passkey", `{"ticket":"`+step["ticket"].(string)+`"}`)

@@ -16,6 +16,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/passkey"
+	"sallyport.dev/sallyport/internal/iam/passkey/passkeytest"
 	"sallyport.dev/sallyport/internal/iam/session"
 	"sallyport.dev/sallyport/internal/secret"
 )
@@ -30,7 +31,7 @@ type key struct {
 
 func newKey(b *bench, user string) *key {
 	return &key{b.t, vwa.RelyingParty{ID: "gateway.example", Origin: "https://gateway.example"},
-		vwa.NewAuthenticatorWithOptions(vwa.AuthenticatorOptions{UserHandle: []byte(user)}), vwa.NewCredential(vwa.KeyTypeEC2)}
+		vwa.NewAuthenticatorWithOptions(vwa.AuthenticatorOptions{UserHandle: []byte(user)}), passkeytest.Credential()}
 }
 
 func (k *key) make(p account.Prompt) []byte {
@@ -139,8 +140,8 @@ func TestWrongAnswers(t *testing.T) {
 		"other's key":  func(k *key) { k.cred = other.cred },
 		"other's name": func(k *key) { k.auth.Options.UserHandle = []byte("usr_b") },
 		"other's all":  func(k *key) { *k = *other },
-		"new key":      func(k *key) { k.cred = vwa.NewCredential(vwa.KeyTypeEC2) },
-		"new secret":   func(k *key) { id := k.cred.ID; k.cred = vwa.NewCredential(vwa.KeyTypeEC2); k.cred.ID = id },
+		"new key":      func(k *key) { k.cred = passkeytest.Credential() },
+		"new secret":   func(k *key) { id := k.cred.ID; k.cred = passkeytest.Credential(); k.cred.ID = id },
 	} {
 		bad := *k
 		c(&bad)

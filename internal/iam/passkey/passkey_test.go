@@ -13,6 +13,7 @@ import (
 	vwa "github.com/descope/virtualwebauthn"
 
 	"sallyport.dev/sallyport/internal/iam/passkey"
+	"sallyport.dev/sallyport/internal/iam/passkey/passkeytest"
 )
 
 var (
@@ -39,7 +40,7 @@ type device struct {
 
 func newDevice(who passkey.Person, o vwa.AuthenticatorOptions) *device {
 	o.UserHandle = []byte(who.ID)
-	return &device{vwa.NewAuthenticatorWithOptions(o), vwa.NewCredential(vwa.KeyTypeEC2)}
+	return &device{vwa.NewAuthenticatorWithOptions(o), passkeytest.Credential()}
 }
 
 func (d *device) make(t *testing.T, options []byte, at vwa.RelyingParty) []byte {
