@@ -105,9 +105,6 @@ func TestCosts(t *testing.T) {
 	took := time.Since(start)
 	used := int64(heap()) - int64(before)
 	t.Logf("load %v, heap %d KB, %d rules, %d states", took, used>>10, len(e.rules), len(e.plain.auto.depth))
-	if took > 3*time.Second {
-		t.Errorf("loading took %v", took)
-	}
 	if used > 20<<20 {
 		t.Errorf("%d bytes of heap after load", used)
 	}
