@@ -61,30 +61,30 @@ func TestZerosThatStay(t *testing.T) {
 func TestExportBesideTheWriter(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, Options{})
-	stop := make(chan struct{})
+	// So much is written beside each export, and no more: each reads from the beginning, and would never
+	// end beside a writer that is faster.
+	more := make(chan struct{}, 8)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				fill(t, l, 20)
-			}
+		for range more {
+			fill(t, l, 20)
 		}
 	}()
-	rounds := 60
+	rounds := 20
 	if testing.Short() {
 		rounds = 10
 	}
 	for range rounds {
+		for range cap(more) {
+			more <- struct{}{}
+		}
 		if err := Export(context.Background(), dir, io.Discard, ExportOptions{}); err != nil {
 			t.Error(err)
 			break
 		}
 	}
-	close(stop)
+	close(more)
 	<-done
 	closed(t, l)
 }

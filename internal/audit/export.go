@@ -26,14 +26,22 @@ const followEvery = 200 * time.Millisecond
 
 // Export writes one JSON line per call, in the order in which they ended, then those in flight, in
 // the order in which they began. docs/audit-format.md names the members. It needs nothing but the
-// directory and may run beside the writer. A record that is broken ends it with an error.
+// directory and may run beside the writer: it ends with what was there when it began, so that it ends
+// however fast others write. A record that is broken ends it with an error.
 func Export(ctx context.Context, dir string, w io.Writer, o ExportOptions) error {
 	x := &export{o: o, w: bufio.NewWriter(w), open: map[string]*Event{}}
 	r := &reader{dir: dir, seal: newSealer()}
 	defer r.close()
+	last, err := tail(dir)
+	if err != nil {
+		return err
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return x.end(err)
+		}
+		if !o.Follow && r.behind(last) {
+			return x.rest()
 		}
 		e, err := r.next()
 		if err == errTail && o.Follow {

@@ -30,6 +30,36 @@ type reader struct {
 	n    int64 // records read
 }
 
+// end is a place in the record: a segment, and how many bytes of it.
+type end struct {
+	segment string
+	size    int64
+}
+
+// tail is how far the record goes now. The room that a segment has taken in advance is counted with it, so
+// some of what is written a moment later is before it.
+func tail(dir string) (end, error) {
+	firsts, err := segments(dir)
+	if err != nil || len(firsts) == 0 {
+		return end{}, err
+	}
+	last := segmentPath(dir, firsts[len(firsts)-1])
+	st, err := os.Stat(last)
+	if err != nil {
+		return end{}, err
+	}
+	return end{last, st.Size()}, nil
+}
+
+// behind says whether everything before e was read.
+func (r *reader) behind(e end) bool {
+	if r.f == nil || e.segment == "" {
+		return false
+	}
+	name := r.f.Name()
+	return name > e.segment || name == e.segment && r.in.off >= e.size
+}
+
 // next returns the next record, or errTail when there is none yet.
 func (r *reader) next() (*Event, error) {
 	for {
