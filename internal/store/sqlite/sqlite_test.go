@@ -71,7 +71,7 @@ func TestOpenRefuses(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, FileName), []byte(strings.Repeat("not a database ", 100)), 0o600))
 		}, "not a database"},
 		"a newer schema": {func(t *testing.T, dir string) {
-			exec(t, dir, `INSERT INTO migrations VALUES (3, '0003_future.sql', 'x')`)
+			exec(t, dir, `INSERT INTO migrations VALUES (4, '0004_future.sql', 'x')`)
 		}, "newer release"},
 		"another migration under the same number": {func(t *testing.T, dir string) {
 			exec(t, dir, `UPDATE migrations SET id = 'x' WHERE number = 1`)
@@ -200,7 +200,8 @@ func TestUpgradeKeepsKeys(t *testing.T) {
 	for _, s := range []string{
 		`DROP TRIGGER keys_insert`, `DROP TRIGGER keys_update`, `DROP INDEX keys_by_revision`, `ALTER TABLE keys DROP COLUMN tenant`, `ALTER TABLE keys DROP COLUMN detail`,
 		`ALTER TABLE keys DROP COLUMN revision`, `DROP TRIGGER keys_delete`, `ALTER TABLE keys_version DROP COLUMN removed`,
-		`CREATE TRIGGER keys_delete AFTER DELETE ON keys BEGIN UPDATE keys_version SET version = version + 1; END`, `DROP TABLE documents`, `DROP TABLE document_keys`, `DROP TABLE documents_version`, `DELETE FROM migrations WHERE number > 1`,
+		`CREATE TRIGGER keys_delete AFTER DELETE ON keys BEGIN UPDATE keys_version SET version = version + 1; END`, `DROP TABLE documents`, `DROP TABLE document_keys`, `DROP TABLE documents_version`,
+		`DROP TABLE documents_purged`, `DROP TABLE documents_marks`, `DROP TABLE tries`, `DELETE FROM migrations WHERE number > 1`,
 		`CREATE TRIGGER keys_insert AFTER INSERT ON keys BEGIN UPDATE keys_version SET version = version + 1; END`,
 		`CREATE TRIGGER keys_update AFTER UPDATE OF id, name ON keys BEGIN UPDATE keys_version SET version = version + 1; END`,
 	} {
