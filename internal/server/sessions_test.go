@@ -44,7 +44,7 @@ func newDesk(t *testing.T, docs document.Store, dir string) *desk {
 
 func living(t *testing.T, docs document.Store) map[string]int {
 	t.Helper()
-	ds, err := docs.Changes(t.Context(), 0, 0)
+	ds, _, err := docs.Changes(t.Context(), document.Position{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

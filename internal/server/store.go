@@ -35,6 +35,16 @@ type store struct {
 	close func() error
 }
 
+// purge takes away what was deleted long ago. A tenant's id is chosen by people, and a data key's is made of it:
+// a tenant that is made anew under an old one's id would be given what that one left.
+func (s *store) purge(ctx context.Context) (int, error) {
+	p, ok := s.docs.(document.Purger)
+	if !ok {
+		return 0, nil
+	}
+	return p.Purge(ctx, document.KeepDeleted, []string{directory.KindTenant, datakeys.Kind})
+}
+
 // openStore opens the database of a configuration and makes what must be in it.
 func openStore(ctx context.Context, cfg *config.Config) (*store, error) {
 	s, err := openDatabase(ctx, cfg)

@@ -14,3 +14,10 @@ func TestDocuments(t *testing.T) {
 		return func() document.Store { return s }
 	})
 }
+
+func TestPurge(t *testing.T) {
+	storetest.Purge(t, func(_ *testing.T, c *storetest.Clock) func() storetest.Purged {
+		s := &memory.Documents{Now: c.Now}
+		return func() storetest.Purged { return s }
+	})
+}

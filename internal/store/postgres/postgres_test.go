@@ -49,6 +49,13 @@ func TestDocuments(t *testing.T) {
 	})
 }
 
+func TestPurge(t *testing.T) {
+	storetest.Purge(t, func(t *testing.T, c *storetest.Clock) func() storetest.Purged {
+		dsn := pgtest.DSN(t)
+		return func() storetest.Purged { db := open(t, dsn); db.Clock(c.Now); return db.Documents() }
+	})
+}
+
 // Several gateways that start at once migrate the schema once.
 func TestGatewaysThatStartAtOnce(t *testing.T) {
 	dsn := pgtest.DSN(t)

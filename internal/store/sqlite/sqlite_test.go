@@ -39,6 +39,13 @@ func TestDocuments(t *testing.T) {
 	})
 }
 
+func TestPurge(t *testing.T) {
+	storetest.Purge(t, func(t *testing.T, c *storetest.Clock) func() storetest.Purged {
+		dir := t.TempDir()
+		return func() storetest.Purged { db := open(t, dir); db.Clock(c.Now); return db.Documents() }
+	})
+}
+
 func TestFilesAreForTheOwnerOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	db := open(t, dir)
@@ -219,7 +226,7 @@ func TestUpgradeKeepsKeys(t *testing.T) {
 
 func TestDurabilityPragmas(t *testing.T) {
 	db := open(t, t.TempDir())
-	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000"} {
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "250"} {
 		var got string
 		must(t, db.SQL().QueryRow("PRAGMA "+pragma).Scan(&got))
 		if got != want {
