@@ -172,23 +172,16 @@ func (s *Server) Kill(t testing.TB) {
 // Kill9 kills every process of the server at once, without warning.
 func (s *Server) Kill9(t testing.TB) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	pids, err := s.pids()
 	if err != nil {
 		t.Fatal(err)
 	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	pid, err := strconv.Atoi(line)
-	if err != nil {
-		t.Fatal(err)
-	}
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	pid := pids[0]
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range strings.Fields(string(children)) {
-		if n, err := strconv.Atoi(c); err == nil {
-			_ = syscall.Kill(n, syscall.SIGKILL)
-		}
+	for _, child := range pids[1:] {
+		_ = syscall.Kill(child, syscall.SIGKILL)
 	}
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if syscall.Kill(pid, 0) != nil || defunct(pid) {

@@ -78,13 +78,13 @@ func TestOpenRefuses(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, FileName), []byte(strings.Repeat("not a database ", 100)), 0o600))
 		}, "not a database"},
 		"a newer schema": {func(t *testing.T, dir string) {
-			exec(t, dir, `INSERT INTO migrations VALUES (4, '0004_future.sql', 'x')`)
+			execute(t, dir, `INSERT INTO migrations VALUES (4, '0004_future.sql', 'x')`)
 		}, "newer release"},
 		"another migration under the same number": {func(t *testing.T, dir string) {
-			exec(t, dir, `UPDATE migrations SET id = 'x' WHERE number = 1`)
+			execute(t, dir, `UPDATE migrations SET id = 'x' WHERE number = 1`)
 		}, "not the one that the database was made with"},
 		"a gap in the migrations": {func(t *testing.T, dir string) {
-			exec(t, dir, `UPDATE migrations SET number = 9 WHERE number = 1`)
+			execute(t, dir, `UPDATE migrations SET number = 9 WHERE number = 1`)
 		}, "gap"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -235,7 +235,7 @@ func TestDurabilityPragmas(t *testing.T) {
 	}
 }
 
-func exec(t *testing.T, dir, stmt string) {
+func execute(t *testing.T, dir, stmt string) {
 	t.Helper()
 	db := open(t, dir)
 	if _, err := db.SQL().Exec(stmt); err != nil {
