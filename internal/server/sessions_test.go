@@ -28,12 +28,12 @@ func newDesk(t *testing.T, docs document.Store, dir string) *desk {
 	cfg := config.Default()
 	cfg.DataDir, cfg.Console.PublicURL = dir, "https://gateway.example"
 	log := slog.New(slog.DiscardHandler)
-	k := &desk{store: &store{docs: docs}, note: forgetful{}, log: log, cfg: func() *config.Config { return cfg }, base: func() string { return cfg.Console.PublicURL }}
+	k := &desk{store: &store{docs: docs, tries: &memory.Tries{}}, note: forgetful{}, log: log, cfg: func() *config.Config { return cfg }, base: func() string { return cfg.Console.PublicURL }}
 	var err error
 	if k.people, err = newPeople(t.Context(), cfg, k.store, log, k.note.Note); err != nil {
 		t.Fatal(err)
 	}
-	if k.signin, err = newSignin(cfg, k.store, k.people, k.note, log); err != nil {
+	if k.signin, err = newSignin(cfg, &state{pepper: make([]byte, keyBytes)}, k.store, k.people, k.note, log); err != nil {
 		t.Fatal(err)
 	}
 	if k.sso, err = k.newSSO(secret.New("a pepper of this test, long enough")); err != nil {

@@ -19,6 +19,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/policies"
 	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/iam/roster"
+	"sallyport.dev/sallyport/internal/iam/throttle"
 	"sallyport.dev/sallyport/internal/iam/vault"
 	"sallyport.dev/sallyport/internal/secret/envelope"
 	"sallyport.dev/sallyport/internal/store/postgres"
@@ -31,6 +32,7 @@ import (
 type store struct {
 	keys  iam.KeyStore
 	docs  document.Store
+	tries throttle.Store
 	all   *relational.DB // for backups
 	close func() error
 }
@@ -64,7 +66,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*store, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open database: %w", err)
 		}
-		return &store{db.Keys(), db.Documents(), db.DB, db.Close}, nil
+		return &store{db.Keys(), db.Documents(), db.Tries(), db.DB, db.Close}, nil
 	}
 	dsn, err := cfg.IAM.Database.Resolve()
 	if err != nil {
@@ -74,7 +76,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	return &store{db.Keys(), db.Documents(), db.DB, db.Close}, nil
+	return &store{db.Keys(), db.Documents(), db.Tries(), db.DB, db.Close}, nil
 }
 
 // people is the directory in memory. One serves every graph: it does not depend on the configuration.
