@@ -12,6 +12,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/throttle"
 	"sallyport.dev/sallyport/internal/store/pgtest"
 	"sallyport.dev/sallyport/internal/store/storetest"
 )
@@ -86,6 +87,14 @@ func TestTheContractUnderSerializable(t *testing.T) {
 			dsn := pgtest.DSN(t) + serializable
 			return func() document.Store { return open(t, dsn).Documents() }
 		})
+	})
+}
+
+// Counting tries locks by itself, and is exact all the same.
+func TestTriesUnderSerializable(t *testing.T) {
+	storetest.Tries(t, func(t *testing.T, c *storetest.Clock) func() throttle.Store {
+		dsn := pgtest.DSN(t) + serializable
+		return func() throttle.Store { db := open(t, dsn); db.Clock(c.Now); return db.Tries() }
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/throttle"
 	"sallyport.dev/sallyport/internal/store/relational"
 	"sallyport.dev/sallyport/internal/store/storetest"
 )
@@ -249,4 +250,11 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestTries(t *testing.T) {
+	storetest.Tries(t, func(t *testing.T, c *storetest.Clock) func() throttle.Store {
+		dir := t.TempDir()
+		return func() throttle.Store { db := open(t, dir); db.Clock(c.Now); return db.Tries() }
+	})
 }
