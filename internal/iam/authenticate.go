@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam/apikey"
@@ -83,17 +84,11 @@ func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, er
 		return deny(badKey, "unknown key or wrong secret"), nil
 	}
 	x.Principal = gate.Principal{Kind: KindKey, ID: k.ID, Name: k.Name, Tenant: k.Tenant, Team: k.Team, Holder: k.Principal, Grant: k}
-	switch {
-	case !current && !now.Before(k.PreviousUntil):
+	if !current && !now.Before(k.PreviousUntil) {
 		return deny(badKey, "secret was rotated away"), nil
-	case a.m.classes.Status(k, now) != "active":
-		return deny(badKey, "key is "+a.m.classes.Status(k, now)), nil
-	case a.m.recalls != nil && a.m.recalls.Recalled(k.ID):
-		return deny(badKey, "key is revoked"), nil
-	case len(k.CIDRs) > 0 && !contains(k.CIDRs, x.ClientAddr):
-		return deny(badPlace, "address outside the key's ranges"), nil
-	case len(k.SPIFFE) > 0 && !peer.Bound(k.SPIFFE, x.Peer):
-		return deny(badPlace, "certificate outside the key's SPIFFE ids"), nil
+	}
+	if p, bad := a.m.ended(k, x, now); p != nil {
+		return deny(p, bad), nil
 	}
 	if a.m.roster != nil {
 		st, err := a.m.roster.Check(k.Tenant, k.Principal, now)
@@ -112,6 +107,21 @@ func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, er
 	}
 	e.note(now)
 	return gate.Decision{}, nil
+}
+
+// ended says why a key is of no use to this call, whoever has it; nil: it is.
+func (m *IAM) ended(k *Key, x *gate.Exchange, now time.Time) (*gate.Problem, string) {
+	switch {
+	case m.classes.Status(k, now) != "active":
+		return badKey, "key is " + m.classes.Status(k, now)
+	case m.recalls != nil && m.recalls.Recalled(k.ID):
+		return badKey, "key is revoked"
+	case len(k.CIDRs) > 0 && !contains(k.CIDRs, x.ClientAddr):
+		return badPlace, "address outside the key's ranges"
+	case len(k.SPIFFE) > 0 && !peer.Bound(k.SPIFFE, x.Peer):
+		return badPlace, "certificate outside the key's SPIFFE ids"
+	}
+	return nil, ""
 }
 
 // nobody stands in for a key that does not exist. Its hashes are those of no secret; it is refused

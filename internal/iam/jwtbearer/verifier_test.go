@@ -468,8 +468,8 @@ func TestRules(t *testing.T) {
 	small := iam.Scopes{Upstreams: []string{"openai"}, Endpoints: []string{"chat.*"}, Models: []string{"gpt-5*"}}
 	w := newWorld(t, func(i *Issuer) {
 		i.Rules = []Rule{
-			{Subject: "repo:acme/app:*", Claims: []Claim{{[]string{"repository"}, "acme/app"}, {[]string{"ref_protected"}, "true"}}, Kind: iam.KindService, Tenant: "ci", Scopes: small},
-			{Subject: "*", Claims: []Claim{{[]string{"groups"}, "ml-*"}}, Kind: iam.KindPerson, Scopes: all},
+			{Subject: "repo:acme/app:*", Claims: []Claim{{Path: []string{"repository"}, Pattern: "acme/app"}, {Path: []string{"ref_protected"}, Pattern: "true"}}, Kind: iam.KindService, Tenant: "ci", Scopes: small},
+			{Subject: "*", Claims: []Claim{{Path: []string{"groups"}, Pattern: "ml-*"}}, Kind: iam.KindPerson, Scopes: all},
 		}
 	})
 	id, err := w.Verify(ctx, w.a.token(t, "sub", "repo:acme/app:ref:refs/heads/main", "repository", "acme/app", "ref_protected", true))

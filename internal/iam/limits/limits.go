@@ -111,15 +111,15 @@ func (l *Limits) Bounds(x *gate.Exchange) []quota.Bound {
 	key, _ := x.Principal.Grant.(*iam.Key)
 	by := l.by.Load()
 	tenant := (*by)[x.Principal.Tenant]
-	if len(tenant) == 0 && (key == nil || len(key.Budgets) == 0) {
+	if key == nil {
+		return bounds(x, iam.KeysOf(&x.Principal), tenant)
+	}
+	if len(tenant) == 0 && len(key.Budgets) == 0 {
 		return nil
 	}
-	var memo *iam.Memo
-	if key != nil {
-		memo = key.Memo()
-	}
+	memo := key.Memo()
 	if memo == nil {
-		return bounds(x, key, tenant)
+		return bounds(x, []*iam.Key{key}, tenant)
 	}
 	model := ""
 	if x.Reading != nil {
@@ -133,16 +133,19 @@ func (l *Limits) Bounds(x *gate.Exchange) []quota.Bound {
 	if m, ok := memo.Bounds.Load().(*made); ok && m.by == by && m.model == model {
 		return m.bounds
 	}
-	m := &made{by, strings.Clone(model), bounds(x, key, tenant)} // a clone: the name stands in the body
+	m := &made{by, strings.Clone(model), bounds(x, []*iam.Key{key}, tenant)} // a clone: the name stands in the body
 	if len(model) <= 256 {                                       // a caller chooses it
 		memo.Bounds.Store(m)
 	}
 	return m.bounds
 }
 
-func bounds(x *gate.Exchange, key *iam.Key, tenant []ready) []quota.Bound {
+func bounds(x *gate.Exchange, keys []*iam.Key, tenant []ready) []quota.Bound {
+	if len(tenant) == 0 && len(keys) == 0 {
+		return nil
+	}
 	bounds := make([]quota.Bound, 0, 8)
-	if key != nil {
+	for _, key := range keys {
 		for _, b := range key.Budgets {
 			unit, err := quota.ParseUnit(b.Unit)
 			if err != nil {

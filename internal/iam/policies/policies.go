@@ -155,6 +155,9 @@ func (p *Policies) caller(x *gate.Exchange) (policy.Caller, error) {
 	case *iam.Identity:
 		pr, err := p.principal(g.ID, g, func() (policy.Who, error) { return p.token(x, g) })
 		return policy.Caller{Principal: pr, AMR: tokenAMR}, err
+	case *iam.Delegation:
+		pr, err := p.principal(g.ID+" "+g.OnBehalfOf, g.Identity, func() (policy.Who, error) { return p.token(x, g.Identity) })
+		return policy.Caller{Principal: pr, AMR: tokenAMR}, err
 	}
 	return policy.Caller{}, errors.New("policies: the caller has no grant")
 }
@@ -260,8 +263,12 @@ func (p *Policies) token(x *gate.Exchange, g *iam.Identity) (policy.Who, error) 
 	if g.Team != "" && !slices.Contains(w.Teams, g.Team) {
 		w.Teams = append(slices.Clone(w.Teams), g.Team)
 	}
-	if g.OnBehalfOf != "" && w.Kind == policy.KindAgent {
-		w.OnBehalfOf = &policy.Who{Kind: policy.KindUser, ID: g.OnBehalfOf, Name: g.OnBehalfOf, Tenant: tenant}
+	if g.OnBehalfOf != "" {
+		person, err := p.holder(tenant, g.OnBehalfOf)
+		if err != nil {
+			return w, err
+		}
+		w.OnBehalfOf = &person
 	}
 	return w, nil
 }
