@@ -16,6 +16,7 @@ import (
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/apikey"
+	"sallyport.dev/sallyport/internal/iam/exchange"
 	"sallyport.dev/sallyport/internal/iam/leak"
 	"sallyport.dev/sallyport/internal/iam/price"
 	"sallyport.dev/sallyport/internal/iam/quota"
@@ -50,6 +51,7 @@ type graph struct {
 	shadowed   string                       // id of the shadow pack
 	keysets    map[string]*keyset           // by the part of the configuration they are read for
 	transports map[string]*http.Transport   // by the part of the configuration they were made from
+	exchange   *exchange.Handler            // nil: tokens are not exchanged
 	stop       context.CancelFunc
 	ran        sync.WaitGroup
 }
@@ -132,7 +134,13 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	if g.gateway, err = proxy.New(o); err != nil {
 		return nil, err
 	}
+	if g.exchange, err = s.exchanger(ctx, cfg, g); err != nil {
+		return nil, err
+	}
 	g.ran.Go(func() { who.Run(ctx) })
+	if g.exchange != nil {
+		g.ran.Go(func() { s.people.signing.Run(ctx) })
+	}
 	return g, nil
 }
 

@@ -16,9 +16,11 @@ import (
 
 	"sallyport.dev/sallyport/internal/audit"
 	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/iam/exchange"
 	"sallyport.dev/sallyport/internal/iam/places"
 	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/iam/recall"
+	"sallyport.dev/sallyport/internal/iam/throttle"
 	"sallyport.dev/sallyport/internal/proxy"
 	"sallyport.dev/sallyport/internal/proxy/headguard"
 	"sallyport.dev/sallyport/internal/store/redis"
@@ -35,10 +37,11 @@ type Server struct {
 	store   *store
 	people  *people
 	places  *places.Detector
-	shared  *redis.Store  // of limits; nil: they are this gateway's own
-	recall  *recall.Book  // keys that ended; nil: there are none
-	quota   *quota.Engine // outlives a configuration, so that a reload forgets nothing
-	certs   *certificates // of callers; nil: none are asked for
+	shared  *redis.Store       // of limits; nil: they are this gateway's own
+	recall  *recall.Book       // keys that ended; nil: there are none
+	quota   *quota.Engine      // outlives a configuration, so that a reload forgets nothing
+	certs   *certificates      // of callers; nil: none are asked for
+	tries   *throttle.Throttle // to exchange tokens
 	audit   *audit.Log
 	load    *proxy.Load
 
@@ -188,17 +191,31 @@ func (s *Server) listen() error {
 
 // serve gives one call to the graph of the moment. A call keeps the graph it started with.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/-/health" {
+	if own := s.own(r.URL.Path); own != nil {
 		// The guard judges every head of a connection, in order.
 		if err := headguard.Check(r.Context(), r); err != nil {
 			w.Header().Set("Connection", "close")
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
-		s.health(w)
+		own.ServeHTTP(w, r)
 		return
 	}
 	s.graph.Load().gateway.ServeHTTP(w, r)
+}
+
+// own is what answers at one of the gateway's own paths; nil: nothing, and the call is the data plane's, which
+// forwards none of these.
+func (s *Server) own(path string) http.Handler {
+	switch path {
+	case proxy.Reserved + "health":
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { s.health(w) })
+	case exchange.TokenPath, exchange.KeysPath:
+		if h := s.graph.Load().exchange; h != nil {
+			return h
+		}
+	}
+	return nil
 }
 
 // health says whether calls are being taken: 200, or 503 while the record cannot be written.

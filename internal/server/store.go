@@ -19,6 +19,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/policies"
 	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/iam/roster"
+	"sallyport.dev/sallyport/internal/iam/signing"
 	"sallyport.dev/sallyport/internal/iam/vault"
 	"sallyport.dev/sallyport/internal/secret/envelope"
 	"sallyport.dev/sallyport/internal/store/postgres"
@@ -77,6 +78,8 @@ type people struct {
 	vault  *vault.Vault
 	rules  *policies.Policies
 	limits *limits.Limits
+	// signing are the keys of exchanged tokens. There are none unless tokens are exchanged.
+	signing *signing.Keys
 
 	standing standing
 }
@@ -120,6 +123,16 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 			}
 		},
 	})
+	if err != nil {
+		return nil, err
+	}
+	p.signing, err = signing.New(signing.Options{Store: s.docs, Sealer: seals, Mirror: m, Fault: func(err error) {
+		if err != nil {
+			log.Error("a signing key cannot be made or opened", "error", err)
+		} else {
+			log.Info("all signing keys can be opened again")
+		}
+	}})
 	if err != nil {
 		return nil, err
 	}

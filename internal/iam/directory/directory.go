@@ -31,6 +31,9 @@ const (
 // DefaultTenant is where everything belongs that names no tenant. It exists from the start.
 const DefaultTenant = "default"
 
+// IssuerSPIFFE is the issuer of a subject that is a SPIFFE id. No configured issuer has its name.
+const IssuerSPIFFE = "spiffe"
+
 // Bounds.
 const (
 	maxName    = 200 // bytes

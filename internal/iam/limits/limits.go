@@ -134,7 +134,7 @@ func (l *Limits) Bounds(x *gate.Exchange) []quota.Bound {
 		return m.bounds
 	}
 	m := &made{by, strings.Clone(model), bounds(x, []*iam.Key{key}, tenant)} // a clone: the name stands in the body
-	if len(model) <= 256 {                                       // a caller chooses it
+	if len(model) <= 256 {                                                   // a caller chooses it
 		memo.Bounds.Store(m)
 	}
 	return m.bounds

@@ -165,3 +165,6 @@ func (r *Roster) Tenants() map[string]directory.Tenant { return r.tenants.All() 
 
 // User finds a person.
 func (r *Roster) User(id string) (directory.User, bool) { return r.users.Get(id) }
+
+// Agent finds an agent.
+func (r *Roster) Agent(id string) (directory.Agent, bool) { return r.agents.Get(id) }

@@ -101,28 +101,12 @@ func (t *Throttle) Allow(try Try) (wait time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a, p, g := t.places(try)
-	// A clock that was set back must not turn a wait into days.
-	if d := a.last.Sub(now); d > 0 {
-		a.last = now
-	}
-	if now.Sub(a.last) >= Forget {
-		*a = cell{}
-	}
-	if a.n > 0 {
-		wait = max(0, a.last.Add(a.delay()).Sub(now))
-	}
-	wait = max(wait, g.wait(now, GlobalBurst, GlobalEvery))
-	if try.Device == "" { // a known device is not held up by its neighbours
-		wait = max(wait, p.wait(now, PrefixBurst, PrefixEvery))
-	}
-	if wait > 0 {
+	a.refresh(now)
+	if wait = t.wait(now, try, a, p, g); wait > 0 {
 		return wait, false
 	}
 	a.n, a.last = min(a.n+1, 1<<20), now
-	g.take(now, GlobalEvery)
-	if try.Device == "" {
-		p.take(now, PrefixEvery)
-	}
+	t.take(now, try, p, g)
 	return 0, true
 }
 
@@ -136,6 +120,61 @@ func (t *Throttle) Done(try Try) {
 		*a = cell{}
 	} else if a.n > 0 {
 		a.n--
+	}
+}
+
+// Held is Allow where only what was wrong counts against the account: a program that proves itself many
+// times at once is no guesser. What was wrong has to be told (Failed); how many tries are looked at until
+// then, the caller bounds.
+func (t *Throttle) Held(try Try) (wait time.Duration, ok bool) {
+	now := t.now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a, p, g := t.places(try)
+	a.refresh(now)
+	if wait = t.wait(now, try, a, p, g); wait > 0 {
+		return wait, false
+	}
+	t.take(now, try, p, g)
+	return 0, true
+}
+
+// Failed says that a try that Held let through was wrong.
+func (t *Throttle) Failed(try Try) {
+	now := t.now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a, _, _ := t.places(try)
+	a.refresh(now)
+	a.n, a.last = min(a.n+1, 1<<20), now
+}
+
+// refresh forgets what is long past.
+func (c *cell) refresh(now time.Time) {
+	// A clock that was set back must not turn a wait into days.
+	if d := c.last.Sub(now); d > 0 {
+		c.last = now
+	}
+	if now.Sub(c.last) >= Forget {
+		*c = cell{}
+	}
+}
+
+func (t *Throttle) wait(now time.Time, try Try, a *cell, p, g *bucket) (wait time.Duration) {
+	if a.n > 0 {
+		wait = max(0, a.last.Add(a.delay()).Sub(now))
+	}
+	wait = max(wait, g.wait(now, GlobalBurst, GlobalEvery))
+	if try.Device == "" { // a known device is not held up by its neighbours
+		wait = max(wait, p.wait(now, PrefixBurst, PrefixEvery))
+	}
+	return wait
+}
+
+func (t *Throttle) take(now time.Time, try Try, p, g *bucket) {
+	g.take(now, GlobalEvery)
+	if try.Device == "" {
+		p.take(now, PrefixEvery)
 	}
 }
 
