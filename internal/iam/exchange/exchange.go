@@ -51,7 +51,9 @@ type Who interface {
 }
 
 // Signer signs claims; *signing.Keys does.
-type Signer interface{ Sign(claims []byte) (string, error) }
+type Signer interface {
+	Sign(claims []byte) (string, error)
+}
 
 // Options makes an Exchanger. All but Now is required.
 type Options struct {

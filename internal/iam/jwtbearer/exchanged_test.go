@@ -37,7 +37,7 @@ func TestExchangedTokens(t *testing.T) {
 		"actor of no name":      {[]any{"act", claims{}}, errActor},
 		"no tenant":             {[]any{"tenant", nil}, errClaims},
 		"parents no list":       {[]any{"parents", "idp:77"}, errClaims},
-		"too many parents":      {[]any{"parents", []string{"a:1", "a:2", "a:3", "a:4", "a:5"}}, errClaims},
+		"too many parents":      {[]any{"parents", []string{"a:1", "a:2", "a:3", "a:4", "a:5", "a:6", "a:7"}}, errClaims},
 		"too many keys":         {[]any{"keys", []string{"a", "b", "c", "d"}}, errClaims},
 		"keys of no name":       {[]any{"keys", []string{""}}, errClaims},
 		"a chain of four":       {[]any{"act", deep}, errActor},

@@ -10,8 +10,9 @@ import (
 // MaxActors is how many may stand in a chain of actors (RFC 8693 section 4.1).
 const MaxActors = 3
 
-// MaxParents is how many tokens may stand behind an exchanged one: the person's, and one of each actor.
-const MaxParents = MaxActors + 1
+// MaxParents is how many tokens may stand behind an exchanged one: the person's, one of each actor, and
+// those of ours in between.
+const MaxParents = 2 * MaxActors
 
 // identity maps verified claims to a principal by the first rule that fits.
 func (i *Issuer) identity(d *strictjson.Doc) (*iam.Identity, error) {
