@@ -177,7 +177,6 @@ func testExchange(t *testing.T, issuer, client, secret, subject, back string, fi
 			t.Errorf("%s: %d %s", name, res.status, res.body)
 		}
 	}
-	before := len(up.Seen())
 	// The keys are public, and verify what we signed.
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(fetch(t, g.URL+exchange.KeysPath), &set); err != nil || len(set.Keys) == 0 || !set.Keys[0].IsPublic() {
@@ -200,7 +199,7 @@ func testExchange(t *testing.T, issuer, client, secret, subject, back string, fi
 	soon(t, g.URL, call, 429)
 	a.do("DELETE", "/tenants/default/limits/"+l, "")
 	soon(t, g.URL, call, 200)
-	before = len(up.Seen())
+	before := len(up.Seen())
 
 	person := func(active bool) {
 		a.do("PUT", "/tenants/default/users/"+user, quote(map[string]any{"user_name": "p", "name": "P", "active": active, "links": []map[string]string{{"provider": "corp", "issuer": d.Issuer, "subject": subject}}}))

@@ -100,7 +100,7 @@ type thing struct {
 // field is a flag that becomes a member of what is sent.
 type field struct {
 	flag, member, doc string
-	kind              string // text, list, bool, yes (a bool that is true by default), number, subjects, links, file (its content)
+	kind              string // text, list, bool, yes (a bool that is true by default), number, subjects, links, file (its content), scope (a list within scopes)
 	required          bool
 }
 
@@ -114,11 +114,15 @@ var things = []thing{
 		{"name", "name", "name of the group", "text", true}, {"member", "members", "id of a person in it", "list", false}}, false},
 	{"service", "services", "Manage services", []string{"id", "name", "team", "owner", "disabled"}, []field{
 		{"name", "name", "name of the service", "text", true}, {"team", "team", "id of its team", "text", false}, {"owner", "owner", "who answers for it", "text", false},
-		{"subject", "subjects", "ISSUER SUBJECT of its tokens, or spiffe SPIFFE-ID", "subjects", false}, {"disabled", "disabled", "refuse it", "bool", false}}, false},
+		{"subject", "subjects", "ISSUER SUBJECT of its tokens, or spiffe SPIFFE-ID (* within a segment)", "subjects", false}, {"disabled", "disabled", "refuse it", "bool", false},
+		{"upstream", "upstreams", "upstream that its certificate alone may reach", "scope", false}, {"endpoint", "endpoints", "endpoint that it may", "scope", false},
+		{"model", "models", "model that it may", "scope", false}}, false},
 	{"agent", "agents", "Manage agents", []string{"id", "name", "team", "for", "disabled"}, []field{
 		{"name", "name", "name of the agent", "text", true}, {"team", "team", "id of its team", "text", false}, {"owner", "owner", "who answers for it", "text", false},
 		{"for", "for", "id of a person that it may act for, or *", "list", false},
-		{"subject", "subjects", "ISSUER SUBJECT of its tokens, or spiffe SPIFFE-ID", "subjects", false}, {"disabled", "disabled", "refuse it", "bool", false}}, false},
+		{"subject", "subjects", "ISSUER SUBJECT of its tokens, or spiffe SPIFFE-ID (* within a segment)", "subjects", false}, {"disabled", "disabled", "refuse it", "bool", false},
+		{"upstream", "upstreams", "upstream that its certificate alone may reach", "scope", false}, {"endpoint", "endpoints", "endpoint that it may", "scope", false},
+		{"model", "models", "model that it may", "scope", false}}, false},
 	{"role", "roles", "Manage custom roles", []string{"id", "name", "permissions", "own"}, []field{
 		{"name", "name", "name of the role", "text", true}, {"permission", "permissions", "permission in it, such as read:key", "list", false},
 		{"own", "own", "permission for what is their own", "list", false}}, false},
@@ -251,7 +255,7 @@ func (t thing) write(use string) *cobra.Command {
 		switch f.kind {
 		case "text", "file":
 			c.Flags().String(f.flag, "", f.doc)
-		case "list", "subjects", "links":
+		case "list", "subjects", "links", "scope":
 			c.Flags().StringArray(f.flag, nil, f.doc+" (may be repeated)")
 		case "number":
 			c.Flags().Int64(f.flag, 0, f.doc)
@@ -271,8 +275,12 @@ func (t thing) write(use string) *cobra.Command {
 				return fmt.Errorf("update %s: %w", t.name, err)
 			}
 			for _, f := range t.fields {
-				if v, ok := old[f.member]; ok {
-					body[f.member] = v
+				member := f.member
+				if f.kind == "scope" {
+					member = "scopes"
+				}
+				if v, ok := old[member]; ok {
+					body[member] = v
 				}
 			}
 		}
@@ -303,6 +311,13 @@ func (t thing) fill(c *cobra.Command, body map[string]any, update bool) error {
 			body[f.member], _ = c.Flags().GetBool(f.flag)
 		case "list":
 			body[f.member], _ = c.Flags().GetStringArray(f.flag)
+		case "scope":
+			scopes, ok := body["scopes"].(map[string]any)
+			if !ok {
+				scopes = map[string]any{"upstreams": []string{}, "endpoints": []string{}, "models": []string{}}
+				body["scopes"] = scopes
+			}
+			scopes[f.member], _ = c.Flags().GetStringArray(f.flag)
 		case "subjects":
 			list, _ := c.Flags().GetStringArray(f.flag)
 			subjects := []map[string]string{}

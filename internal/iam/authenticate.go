@@ -51,6 +51,9 @@ func (a authenticate) identify(ctx context.Context, x *gate.Exchange) (gate.Deci
 		}
 		return gate.Decision{}, nil // without one the provider refuses
 	}
+	if cred == "" && x.Peer != "" && a.m.roster != nil {
+		return a.byPeer(x)
+	}
 	if cred == "" {
 		return deny(noKey, "no key"), nil
 	}

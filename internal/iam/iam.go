@@ -82,9 +82,11 @@ type IAM struct {
 	tokens  TokenVerifier
 	trusted []netip.Prefix
 	roster  *roster.Roster
-	classes Classes
-	now     func() time.Time
-	fault   func(error)
+
+	certified certified
+	classes   Classes
+	now       func() time.Time
+	fault     func(error)
 }
 
 // New in keys mode reads all keys once, so that a gateway that cannot check credentials does not

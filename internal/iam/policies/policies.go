@@ -154,7 +154,11 @@ func (p *Policies) caller(x *gate.Exchange) (policy.Caller, error) {
 		return policy.Caller{Principal: pr, AMR: keyAMR}, err
 	case *iam.Identity:
 		pr, err := p.principal(g.ID, g, func() (policy.Who, error) { return p.token(x, g) })
-		return policy.Caller{Principal: pr, AMR: tokenAMR}, err
+		amr := tokenAMR
+		if g.Issuer == directory.IssuerSPIFFE {
+			amr = certificateAMR
+		}
+		return policy.Caller{Principal: pr, AMR: amr}, err
 	case *iam.Delegation:
 		pr, err := p.principal(g.ID+" "+g.OnBehalfOf, g.Identity, func() (policy.Who, error) { return p.token(x, g.Identity) })
 		return policy.Caller{Principal: pr, AMR: tokenAMR}, err
@@ -162,7 +166,7 @@ func (p *Policies) caller(x *gate.Exchange) (policy.Caller, error) {
 	return policy.Caller{}, errors.New("policies: the caller has no grant")
 }
 
-var keyAMR, tokenAMR = []string{"key"}, []string{"jwt"}
+var keyAMR, tokenAMR, certificateAMR = []string{"key"}, []string{"jwt"}, []string{"mtls"}
 
 // maxKnown bounds how many callers by token are remembered: those of keys are bounded by the keys.
 const maxKnown = 200_000
