@@ -201,6 +201,14 @@ func testExchange(t *testing.T, issuer, client, secret, subject, back string, fi
 	soon(t, g.URL, call, 200)
 	before := len(up.Seen())
 
+	// It is ended before its time, and another one is not.
+	again := bearer(issued(t, do(t, g.URL, ask)))
+	a.do("POST", "/tenants/default/token-revocations", quote(map[string]string{"token": "sallyport:" + jti(t, token)}))
+	soon(t, g.URL, call, 401)
+	if res := do(t, g.URL, again); res.status != 200 {
+		t.Errorf("another token: %d %s", res.status, res.body)
+	}
+	call = again
 	person := func(active bool) {
 		a.do("PUT", "/tenants/default/users/"+user, quote(map[string]any{"user_name": "p", "name": "P", "active": active, "links": []map[string]string{{"provider": "corp", "issuer": d.Issuer, "subject": subject}}}))
 	}
@@ -239,6 +247,19 @@ func testExchange(t *testing.T, issuer, client, secret, subject, back string, fi
 			t.Error("a token was kept")
 		}
 	}
+}
+
+func jti(t *testing.T, token string) string {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c struct{ JTI string }
+	if err := json.Unmarshal(b, &c); err != nil || c.JTI == "" {
+		t.Fatalf("%s, %v", b, err)
+	}
+	return c.JTI
 }
 
 // soon3 waits for a token: the first key is published for three seconds before it signs.

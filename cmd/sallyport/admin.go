@@ -123,6 +123,9 @@ var things = []thing{
 		{"subject", "subjects", "ISSUER SUBJECT of its tokens, or spiffe SPIFFE-ID (* within a segment)", "subjects", false}, {"disabled", "disabled", "refuse it", "bool", false},
 		{"upstream", "upstreams", "upstream that its certificate alone may reach", "scope", false}, {"endpoint", "endpoints", "endpoint that it may", "scope", false},
 		{"model", "models", "model that it may", "scope", false}}, false},
+	{"token-revocation", "token-revocations", "End tokens before their time", []string{"id", "token", "principal", "created"}, []field{
+		{"token", "token", "one token: the issuer's name, a colon and its jti", "text", false},
+		{"principal", "principal", "all until now of: ISSUER:SUBJECT, or (exchanged tokens) the id of a person or agent", "text", false}}, true},
 	{"role", "roles", "Manage custom roles", []string{"id", "name", "permissions", "own"}, []field{
 		{"name", "name", "name of the role", "text", true}, {"permission", "permissions", "permission in it, such as read:key", "list", false},
 		{"own", "own", "permission for what is their own", "list", false}}, false},
@@ -176,7 +179,10 @@ func over(c *cobra.Command, f func(ctx context.Context, a *administration, args 
 
 func (t thing) command() *cobra.Command {
 	c := &cobra.Command{Use: t.name, Short: t.short}
-	c.AddCommand(t.list(), t.get(), t.write("create"), t.remove())
+	c.AddCommand(t.list(), t.get(), t.write("create"))
+	if t.name != "token-revocation" { // none is taken back
+		c.AddCommand(t.remove())
+	}
 	if t.name == "user" {
 		c.AddCommand(userInviteCommand(), userResetCommand())
 	}

@@ -33,7 +33,7 @@ func (s *Server) exchanger(ctx context.Context, cfg *config.Config, g *graph) (*
 		Issuer: c.Issuer, Lifetime: c.Lifetime, Subjects: map[string]exchange.Subject{}, URLs: map[string]string{},
 		Who: g.who, Roster: s.people.roster, People: s.store.docs, Keys: s.people.signing, Record: s.audit.Note,
 	}
-	v := jwtbearer.Options{Issuers: []jwtbearer.Issuer{s.ownIssuer(cfg)}}
+	v := jwtbearer.Options{Revocations: s.people.revoked, Issuers: []jwtbearer.Issuer{s.ownIssuer(cfg)}}
 	byName := map[string]config.Issuer{}
 	for _, is := range cfg.IAM.Issuers {
 		byName[is.Name], o.URLs[is.Name] = is, is.URL

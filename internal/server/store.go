@@ -14,10 +14,12 @@ import (
 	"sallyport.dev/sallyport/internal/iam/datakeys"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/jwtbearer"
 	"sallyport.dev/sallyport/internal/iam/limits"
 	"sallyport.dev/sallyport/internal/iam/mirror"
 	"sallyport.dev/sallyport/internal/iam/policies"
 	"sallyport.dev/sallyport/internal/iam/quota"
+	"sallyport.dev/sallyport/internal/iam/revocation"
 	"sallyport.dev/sallyport/internal/iam/roster"
 	"sallyport.dev/sallyport/internal/iam/signing"
 	"sallyport.dev/sallyport/internal/iam/vault"
@@ -80,6 +82,8 @@ type people struct {
 	limits *limits.Limits
 	// signing are the keys of exchanged tokens. There are none unless tokens are exchanged.
 	signing *signing.Keys
+	// revoked are tokens that ended early, for all verifiers.
+	revoked *jwtbearer.Revocations
 
 	standing standing
 }
@@ -109,7 +113,8 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 		}
 	})
 	m.Age(cfg.IAM.Offline)
-	p := &people{mirror: m, roster: roster.New(m), access: access.New(m), seals: seals}
+	p := &people{mirror: m, roster: roster.New(m), access: access.New(m), seals: seals, revoked: &jwtbearer.Revocations{}}
+	revocation.Follow(m, p.revoked)
 	p.vault, err = vault.New(vault.Options{
 		Store: s.docs, Sealer: seals, Mirror: m,
 		Record: func(ctx context.Context, c vault.Change) error {

@@ -24,7 +24,7 @@ type keyset struct {
 // tokens builds the verifier of a configuration's issuers; nil when it has none. Key sets that an
 // earlier graph reads already are taken over.
 func (s *Server) tokens(ctx context.Context, cfg *config.Config, g *graph) (iam.TokenVerifier, error) {
-	o := jwtbearer.Options{}
+	o := jwtbearer.Options{Revocations: s.people.revoked}
 	for _, c := range cfg.IAM.Issuers {
 		if len(c.Rules) == 0 {
 			continue // of people only, see iam.exchange

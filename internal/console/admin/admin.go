@@ -48,7 +48,7 @@ func Routes(d *Deps) []api.Route {
 	var rs []api.Route
 	for _, more := range [][]api.Route{
 		d.tenants(), d.teams().routes(d), d.users().routes(d), d.groups().routes(d), d.services().routes(d), d.agents().routes(d),
-		d.builtinRoles(), d.roles().routes(d), d.bindings().routes(d), d.policies().routes(d), d.limits().routes(d), d.keys(), d.people(), d.factors(), d.passkeys(),
+		d.builtinRoles(), d.roles().routes(d), d.bindings().routes(d), d.policies().routes(d), d.limits().routes(d), d.keys(), d.revocations(), d.people(), d.factors(), d.passkeys(),
 		d.identityProviders(), d.mappings(), d.scimTokens(), d.providers(), d.changes(), d.system(),
 	} {
 		rs = append(rs, more...)

@@ -25,6 +25,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/exchange"
+	"sallyport.dev/sallyport/internal/iam/revocation"
 )
 
 // The token names the person and the agent, is for us, is short, and allows what both may.
@@ -402,6 +403,69 @@ func TestATokenIsJudgedAtEveryCall(t *testing.T) {
 	}
 	if why := h.refused(h.agent("a"), h.person(), "invalid_request"); why != "subject is nobody of the directory" {
 		t.Error(why)
+	}
+}
+
+// Whatever a token was exchanged for takes it along, and so does the end of all that somebody was issued; what
+// another tenant says ends nothing; and what is revoked is not exchanged.
+func TestParentsThatAreRevoked(t *testing.T) {
+	for name, c := range map[string]struct {
+		tenant, token, principal string
+		exchanged                string // why the person's token is refused, if it is
+		passes                   bool
+	}{
+		"the person's token":             {tenant: "acme", token: "corp:p-1", exchanged: "subject token: revoked"},
+		"the agent's token":              {tenant: "acme", token: "ci:agent-a-1", exchanged: "client: token: revoked"},
+		"all of the person":              {tenant: "acme", principal: "user_p"},
+		"all of the agent":               {tenant: "acme", principal: "agent_a"},
+		"all of the issuer's person":     {tenant: "acme", principal: "corp:p", exchanged: "subject token: revoked", passes: true},
+		"by the platform":                {tenant: "system", token: "corp:p-1", exchanged: "subject token: revoked"},
+		"by another tenant":              {tenant: "other", token: "corp:p-1", passes: true},
+		"by another tenant, the person":  {tenant: "other", principal: "user_p", passes: true},
+		"the first of a chain, by token": {tenant: "acme", token: "chain"},
+	} {
+		h := newHouse(t)
+		one := h.get(h.agent("a"), h.person())
+		two := h.get(h.agent("b"), one.Token, "subject_token_type", exchange.TypeJWT)
+		if c.token == "chain" {
+			c.token = "sallyport:" + payload(t, one.Token)["jti"].(string)
+		}
+		r := revocation.New(c.tenant, c.token, c.principal, h.now)
+		if err := r.Check(); err != nil {
+			t.Fatal(err)
+		}
+		put(h, r)
+		h.see()
+		for which, token := range map[string]string{"one": one.Token, "two": two.Token} {
+			if _, bad := h.call(token); (bad == "") != c.passes || !c.passes && bad != "token: revoked" {
+				t.Errorf("%s: %s: %q", name, which, bad)
+			}
+		}
+		if c.exchanged == "" {
+			h.now = h.now.Add(time.Second) // what is issued later is not concerned
+			h.see()
+			h.get(h.agent("a"), h.person("jti", "later"))
+			continue
+		}
+		code := "invalid_request"
+		if strings.HasPrefix(c.exchanged, "client") {
+			code = "invalid_client"
+		}
+		if why := h.refused(h.agent("a"), h.person("iat", h.now.Add(-time.Second).Unix()), code); why != c.exchanged {
+			t.Errorf("%s: %q, want %q", name, why, c.exchanged)
+		}
+		// A day later it concerns no token any more.
+		if n, err := revocation.Sweep(ctx, h.docs, r.Created.Add(revocation.Keep-time.Minute)); n != 0 || err != nil {
+			t.Errorf("taken away too early: %d, %v", n, err)
+		}
+		if n, err := revocation.Sweep(ctx, h.docs, r.Created.Add(revocation.Keep+time.Minute)); n != 1 || err != nil {
+			t.Errorf("%d taken away, %v", n, err)
+		}
+	}
+	for _, r := range []revocation.Revocation{{}, {Token: "a:b", Principal: "c"}, {Token: "ab"}, {Token: ":b"}, {Token: "a:"}, {Principal: "a\n"}, {Principal: strings.Repeat("a", 513)}} {
+		if r.Check() == nil {
+			t.Errorf("%+v passes", r)
+		}
 	}
 }
 

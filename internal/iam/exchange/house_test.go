@@ -31,6 +31,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/jwks"
 	"sallyport.dev/sallyport/internal/iam/jwtbearer"
 	"sallyport.dev/sallyport/internal/iam/mirror"
+	"sallyport.dev/sallyport/internal/iam/revocation"
 	"sallyport.dev/sallyport/internal/iam/roster"
 	"sallyport.dev/sallyport/internal/iam/signing"
 	"sallyport.dev/sallyport/internal/iam/throttle"
@@ -97,6 +98,8 @@ func newHouse(t *testing.T) *house {
 	must(err)
 	h.mirror = mirror.New(h.docs, h.clock, nil)
 	people := roster.New(h.mirror)
+	revoked := &jwtbearer.Revocations{}
+	revocation.Follow(h.mirror, revoked)
 	h.signing, err = signing.New(signing.Options{Store: h.docs, Sealer: ring, Mirror: h.mirror, Now: h.clock})
 	must(err)
 	for _, id := range []string{"acme", "other"} {
@@ -130,13 +133,13 @@ func newHouse(t *testing.T) *house {
 		Rules: []jwtbearer.Rule{{Subject: "*", Kind: iam.KindAgent, Scopes: every}}}
 	ci := jwtbearer.Issuer{Name: "ci", URL: "https://ci.example", Audiences: []string{"sallyport"}, Keys: h.issuer("ci"),
 		Rules: []jwtbearer.Rule{rule("agent-o", "other", iam.KindAgent), rule("agent-*", "acme", iam.KindAgent), rule("service-*", "acme", iam.KindService)}}
-	tokens, err := jwtbearer.New(jwtbearer.Options{Now: h.clock, Issuers: []jwtbearer.Issuer{ci, ours}})
+	tokens, err := jwtbearer.New(jwtbearer.Options{Now: h.clock, Revocations: revoked, Issuers: []jwtbearer.Issuer{ci, ours}})
 	must(err)
 	person := func(path ...string) []jwtbearer.Rule {
 		return []jwtbearer.Rule{{Subject: "*", Claims: []jwtbearer.Claim{{Path: path, Pattern: "*", Text: true}}, Kind: iam.KindPerson, Tenant: "acme",
 			Scopes: iam.Scopes{Upstreams: star, Endpoints: []string{"chat.*", "embeddings"}, Models: []string{"gpt-5*"}}}}
 	}
-	subjects, err := jwtbearer.New(jwtbearer.Options{Now: h.clock, Issuers: []jwtbearer.Issuer{ours,
+	subjects, err := jwtbearer.New(jwtbearer.Options{Now: h.clock, Revocations: revoked, Issuers: []jwtbearer.Issuer{ours,
 		{Name: "corp", URL: "https://corp.example", Audiences: []string{"chat-app"}, Keys: h.issuer("corp"), Rules: person("sub")},
 		{Name: "hr", URL: "https://hr.example", Audiences: []string{"chat-app"}, Keys: h.issuer("hr"), Rules: person("employee", "id")},
 	}})

@@ -58,11 +58,17 @@ func TestExchangedTokens(t *testing.T) {
 		"what it was exchanged for": {Tokens: map[string]struct{}{"idp:77": {}}},
 		"the person":                {Principals: map[string]time.Time{"user_alice": {}}},
 		"the agent":                 {Principals: map[string]time.Time{"agent_b": {}}},
+		"the person, in its tenant": {Tenants: map[string]*Revoked{"acme": {Principals: map[string]time.Time{"user_alice": {}}}}},
 		"the agent before":          {Principals: map[string]time.Time{"agent_a": {}}},
 	} {
-		w.Revoke(r)
+		w.revoked.Set(r)
 		if got := refused(t, w.Verifier, base()); got != reason(errRevoked) {
 			t.Errorf("%s is revoked: %q", name, got)
 		}
+	}
+	// What another tenant says of it is of no account.
+	w.revoked.Set(&Revoked{Tenants: map[string]*Revoked{"other": {Tokens: map[string]struct{}{"idp:77": {}}, Principals: map[string]time.Time{"user_alice": {}}}}})
+	if _, err := w.Verify(ctx, base()); err != nil {
+		t.Errorf("revoked by another tenant: %v", err)
 	}
 }

@@ -382,7 +382,7 @@ func TestRevocation(t *testing.T) {
 		"a principal until then": {&Revoked{Principals: map[string]time.Time{"a:agent-1": start.Add(-time.Second)}}, true, true},
 		"nobody":                 {&Revoked{Principals: map[string]time.Time{"": {}, "agent-1": {}}}, true, true},
 	} {
-		w.Revoke(c.list) // the tokens are known after the first round
+		w.revoked.Set(c.list) // the tokens are known after the first round
 		for i, x := range []struct {
 			tok string
 			ok  bool
@@ -397,7 +397,7 @@ func TestRevocation(t *testing.T) {
 		}
 	}
 	// Also at the first sight.
-	w.Revoke(&Revoked{Tokens: map[string]struct{}{"a:3": {}}})
+	w.revoked.Set(&Revoked{Tokens: map[string]struct{}{"a:3": {}}})
 	if got := refused(t, w.Verifier, w.a.token(t, "jti", "3")); got != reason(errRevoked) {
 		t.Errorf("unknown token: %q", got)
 	}
