@@ -164,6 +164,9 @@ func (data) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error) {
 	if x.Record == nil {
 		return gate.Decision{}, nil
 	}
+	if k, ok := x.Principal.Grant.(*Key); ok && (k == nil || k.Data == nil) {
+		return gate.Decision{}, nil // nothing is made for what nearly all are
+	}
 	for _, k := range KeysOf(&x.Principal) {
 		if d, ok := mayHold(k, x); !ok {
 			return d, nil

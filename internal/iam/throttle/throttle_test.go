@@ -167,3 +167,64 @@ func TestNetwork(t *testing.T) {
 		}
 	}
 }
+
+// A program that proves itself is held up by what was wrong only, however much it asks at once; all of them
+// together are held to the rate of their lane.
+func TestOnlyWhatWasWrongCounts(t *testing.T) {
+	c := start()
+	th := New(c.now)
+	good := Try{Account: "a", Addr: netip.MustParseAddr("192.0.2.1"), Device: "d"}
+	for i := range 50 {
+		if wait, ok := th.Held(good); !ok {
+			t.Fatalf("try %d waits %v", i, wait)
+		}
+	}
+	c.at = c.at.Add(time.Minute)
+	looked := 0
+	for range 100 {
+		if _, ok := th.Held(good); ok {
+			looked++
+			th.Failed(good)
+		}
+	}
+	if looked != Free {
+		t.Errorf("%d wrong tries were looked at, want %d", looked, Free)
+	}
+	if wait, ok := th.Held(good); ok || wait <= 0 || wait > time.Second {
+		t.Errorf("%v %v", wait, ok)
+	}
+	other := good
+	other.Account = "b"
+	if _, ok := th.Held(other); !ok {
+		t.Error("another account waits")
+	}
+	for range 20 {
+		c.at = c.at.Add(MaxDelay)
+		if _, ok := th.Held(good); !ok {
+			t.Fatal("the delay grows beyond its bound")
+		}
+		th.Failed(good)
+	}
+	c.at = c.at.Add(MaxDelay)
+	if _, ok := th.Held(good); !ok {
+		t.Fatal("it waits for ever")
+	}
+	th.Done(good)
+	for range Free + 1 {
+		if _, ok := th.Held(good); !ok {
+			t.Error("it was right, and waits")
+		}
+	}
+	c.at = c.at.Add(time.Minute)
+	n := 0
+	for i := range 3 * GlobalBurst {
+		try := good
+		try.Account = string(rune('c' + i))
+		if _, ok := th.Held(try); ok {
+			n++
+		}
+	}
+	if n != GlobalBurst {
+		t.Errorf("%d of all accounts together, want %d", n, GlobalBurst)
+	}
+}
