@@ -358,6 +358,17 @@ func TestTwoGatewaysExchange(t *testing.T) {
 	if one, two := fetch(t, gates[0].URL+exchange.KeysPath), fetch(t, gates[1].URL+exchange.KeysPath); string(one) != string(two) {
 		t.Errorf("%s and %s", one, two)
 	}
+	// All keys are replaced: the tokens end at once, and new ones are issued a moment later.
+	if n := a.do("POST", "/system/signing-keys/rotate", "")["ended"]; n != 1.0 {
+		t.Errorf("%v keys ended", n)
+	}
+	for _, g := range gates {
+		soon(t, g.URL, bearer(tokens[0]), 401)
+	}
+	tokens = []string{issued(t, soon3(t, gates[0].URL, exchanging(key, id)))}
+	for _, g := range gates {
+		soon(t, g.URL, bearer(tokens[0]), 200)
+	}
 	administer(t, gates[1]).do("PUT", "/tenants/default/users/"+user, quote(map[string]any{"user_name": "p", "name": "P", "active": false, "links": []map[string]string{{"provider": "corp", "issuer": issuer, "subject": "p"}}}))
 	for _, g := range gates {
 		for _, token := range tokens {

@@ -60,7 +60,7 @@ func (k *desk) handler() (*api.API, error) {
 		return nil, err
 	}
 	d := &admin.Deps{
-		Docs: k.store.docs, Keys: keys, Classes: func() iam.Classes { return keyClasses(k.cfg()) }, Vault: k.people.vault, Seals: k.people.seals, Now: time.Now,
+		Docs: k.store.docs, Keys: keys, Classes: func() iam.Classes { return keyClasses(k.cfg()) }, Vault: k.people.vault, Seals: k.people.seals, Signing: k.people.signing, Now: time.Now,
 		Tenants: func() []string {
 			ids := []string{""}
 			for id := range k.people.roster.Tenants() {

@@ -3,6 +3,7 @@
 package admin
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -32,6 +33,10 @@ type Deps struct {
 	Sessions *session.Sessions
 	// SSO signs people in with the identity providers of their tenant; nil: it cannot here.
 	SSO *sso.Service
+	// Signing are the keys of exchanged tokens; nil: there are none here.
+	Signing interface {
+		Replace(ctx context.Context) (ended int, err error)
+	}
 	// Approvals keeps acts that wait for a second person.
 	Approvals *approval.Service
 	// Secure says that the console is served over TLS, which names its cookies.

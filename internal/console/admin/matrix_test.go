@@ -189,7 +189,7 @@ func body(r api.Route) string {
 	if r.Method == http.MethodGet || r.Method == http.MethodDelete {
 		return ""
 	}
-	for _, end := range []string{"/revoke", "/invite", "/sign-out", "/activate", "/retire", "/rewrap", "/data-keys/rotate"} {
+	for _, end := range []string{"/revoke", "/invite", "/sign-out", "/activate", "/retire", "/rewrap", "/data-keys/rotate", "/signing-keys/rotate"} {
 		if strings.HasSuffix(r.Pattern, end) {
 			return ""
 		}

@@ -174,7 +174,9 @@ func (k *Keys) rebuild() {
 	if changed && len(next.keys) > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_ = k.set.Refresh(ctx) // or a minute later, or for the first token that names the key
+		// Twice, since the first may have joined a reading that began before; or a minute later.
+		_ = k.set.Refresh(ctx)
+		_ = k.set.Refresh(ctx)
 	}
 }
 
@@ -297,6 +299,33 @@ func (k *Keys) Upkeep(ctx context.Context) error {
 		return fmt.Errorf("signing: %w", err)
 	}
 	return nil
+}
+
+// Replace deletes every key at once, for when one may have become known: no token that was signed until now
+// counts any more, on any node within two seconds. A new key signs after First. Where there are no keys it
+// does nothing. ended is how many there were.
+func (k *Keys) Replace(ctx context.Context) (ended int, err error) {
+	made, err := k.make(k.o.Now().UTC().Truncate(time.Second).Add(First))
+	if err != nil {
+		return 0, err
+	}
+	err = k.o.Store.Write(ctx, func(tx document.Tx) error {
+		rows, err := document.List[row](ctx, tx, nil)
+		if ended = len(rows); err != nil || ended == 0 {
+			return err
+		}
+		for _, r := range rows {
+			if err := tx.Delete(ctx, Kind, r.ID); err != nil {
+				return err
+			}
+		}
+		_, err = document.Put(ctx, tx, *made, 0)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("signing: replace the keys: %w", err)
+	}
+	return ended, nil
 }
 
 // make makes a key that signs from a moment on.

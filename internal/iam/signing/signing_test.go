@@ -288,6 +288,45 @@ func TestTheStoreAloneIsWorthNothing(t *testing.T) {
 	})
 }
 
+// After an incident all keys are replaced: no token from before verifies, on any node.
+func TestAllKeysAreReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		docs := &memory.Documents{}
+		a, b := newNode(t, docs, 1), newNode(t, docs, 1)
+		if n, err := a.k.Replace(t.Context()); n != 0 || err != nil {
+			t.Fatalf("of no keys: %d, %v", n, err)
+		}
+		a.see()
+		if _, err := a.k.JWKS(t.Context()); err == nil {
+			t.Error("a key was made for nothing")
+		}
+		a.upkeep()
+		time.Sleep(signing.Period - signing.Lead/2)
+		a.upkeep() // there are two now
+		old := a.sign()
+		b.see()
+		n, err := b.k.Replace(t.Context())
+		if n != 2 || err != nil {
+			t.Fatalf("%d, %v", n, err)
+		}
+		for _, x := range []*node{a, b} {
+			x.see()
+			if _, err := x.k.Sign(nil); !errors.Is(err, signing.ErrNone) {
+				t.Errorf("the new key signs at once: %v", err)
+			}
+			keys, err := x.k.Set().Keys(time.Now())
+			if err != nil || len(keys.Find(kid(t, old), signing.Alg)) != 0 || x.verifies(old) {
+				t.Errorf("a token from before verifies: %v", err)
+			}
+		}
+		time.Sleep(signing.First)
+		a.upkeep()
+		if !b.verifies(a.sign()) {
+			t.Error("the new key is not everybody's")
+		}
+	})
+}
+
 // While the store is away what is in memory goes on, until the key's period is over.
 func TestTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
