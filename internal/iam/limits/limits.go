@@ -4,6 +4,7 @@ package limits
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -102,24 +103,27 @@ func (l *Limits) rebuild() error {
 type made struct {
 	by     *map[string][]ready
 	model  string // only where a limit of the tenant looks at it
-	bounds []quota.Bound
+	bounds *quota.Prepared
 }
 
-// Bounds are the limits that hold for a call of a key or a token. At most quota.MaxBounds count. What it
-// returns is shared and must not be changed.
-func (l *Limits) Bounds(x *gate.Exchange) []quota.Bound {
+// Bounds are the limits that hold for a call of a key or a token; nil: none does. At most quota.MaxBounds count.
+func (l *Limits) Bounds(x *gate.Exchange) (*quota.Prepared, error) {
 	key, _ := x.Principal.Grant.(*iam.Key)
 	by := l.by.Load()
 	tenant := (*by)[x.Principal.Tenant]
 	if key == nil {
-		return bounds(x, iam.KeysOf(&x.Principal), tenant)
+		bs := bounds(x, iam.KeysOf(&x.Principal), tenant)
+		if len(bs) == 0 {
+			return nil, nil
+		}
+		return quota.Prepare(bs)
 	}
 	if len(tenant) == 0 && len(key.Budgets) == 0 {
-		return nil
+		return nil, nil
 	}
 	memo := key.Memo()
 	if memo == nil {
-		return bounds(x, []*iam.Key{key}, tenant)
+		return quota.Prepare(bounds(x, []*iam.Key{key}, tenant))
 	}
 	model := ""
 	if x.Reading != nil {
@@ -131,13 +135,13 @@ func (l *Limits) Bounds(x *gate.Exchange) []quota.Bound {
 		}
 	}
 	if m, ok := memo.Bounds.Load().(*made); ok && m.by == by && m.model == model {
-		return m.bounds
+		return m.bounds, nil
 	}
-	m := &made{by, strings.Clone(model), bounds(x, []*iam.Key{key}, tenant)} // a clone: the name stands in the body
-	if len(model) <= 256 {                                                   // a caller chooses it
-		memo.Bounds.Store(m)
+	p, err := quota.Prepare(bounds(x, []*iam.Key{key}, tenant))
+	if err == nil && len(model) <= 256 { // a caller chooses it
+		memo.Bounds.Store(&made{by, strings.Clone(model), p}) // a clone: the name stands in the body
 	}
-	return m.bounds
+	return p, err
 }
 
 func bounds(x *gate.Exchange, keys []*iam.Key, tenant []ready) []quota.Bound {
@@ -166,7 +170,7 @@ func bounds(x *gate.Exchange, keys []*iam.Key, tenant []ready) []quota.Bound {
 		b := r.bound
 		switch r.Of {
 		case OfTeam:
-			if x.Principal.Team != r.Subject {
+			if x.Principal.Team != r.Subject && !slices.ContainsFunc(keys, func(k *iam.Key) bool { return k.Team == r.Subject }) {
 				continue
 			}
 		case OfPrincipal:
@@ -174,12 +178,22 @@ func bounds(x *gate.Exchange, keys []*iam.Key, tenant []ready) []quota.Bound {
 				continue
 			}
 		case EachKey:
-			if r.Subject != "" && x.Principal.Team != r.Subject {
+			for _, k := range keys { // those behind a token count as if they were used themselves
+				if r.Subject == "" || k.Team == r.Subject {
+					each := b
+					each.Subject += "/" + k.ID
+					bounds = append(bounds, each)
+				}
+			}
+			if len(keys) > 0 || r.Subject != "" && x.Principal.Team != r.Subject {
 				continue
 			}
 			b.Subject += "/" + x.Principal.ID
 		}
 		bounds = append(bounds, b)
+	}
+	if len(keys) > 1 {
+		return bounds // too many are an error then: none may push out another
 	}
 	return bounds[:min(len(bounds), quota.MaxBounds)]
 }
