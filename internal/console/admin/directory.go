@@ -211,6 +211,11 @@ func (d *Deps) groups() resource[directory.Group, GroupSpec] {
 			if g.Origin == directory.OriginSCIM {
 				return api.Refuse(http.StatusConflict, "provisioned", "This group is kept by your identity provider (SCIM); delete it there.")
 			}
+			if len(g.Members) > 0 { // they leave it, and what it gave or denied them
+				if err := d.holdsAll(ctx, c, tx, g.ID); err != nil {
+					return err
+				}
+			}
 			return d.endSessions(ctx, c, tx, g.Members...)
 		},
 	}
@@ -248,6 +253,11 @@ func (d *Deps) services() resource[directory.Service, ProgramSpec] {
 		if len(in.For) > 0 {
 			return api.Refuse(http.StatusUnprocessableEntity, "invalid", "A service acts for itself; an agent acts for others.")
 		}
+		if !slices.Equal(s.Subjects, in.Subjects) {
+			if err := d.holdsAll(ctx, c, tx, s.ID); err != nil { // whoever has the subject's token is the service
+				return err
+			}
+		}
 		s.Name, s.Team, s.Owner, s.Subjects, s.Disabled = in.Name, in.Team, in.Owner, in.Subjects, in.Disabled
 		if err := s.Check(); err != nil {
 			return invalid(err)
@@ -269,6 +279,11 @@ func (d *Deps) services() resource[directory.Service, ProgramSpec] {
 
 func (d *Deps) agents() resource[directory.Agent, ProgramSpec] {
 	fill := func(ctx context.Context, c *api.Call, tx document.Tx, a *directory.Agent, in ProgramSpec) error {
+		if !slices.Equal(a.Subjects, in.Subjects) {
+			if err := d.holdsAll(ctx, c, tx, a.ID); err != nil {
+				return err
+			}
+		}
 		a.Name, a.Team, a.Owner, a.Subjects, a.Disabled, a.For = in.Name, in.Team, in.Owner, in.Subjects, in.Disabled, in.For
 		if err := a.Check(); err != nil {
 			return invalid(err)
