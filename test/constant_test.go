@@ -38,7 +38,9 @@ func TestSecretsAreComparedInConstantTime(t *testing.T) {
 			_ = printer.Fprint(&b, fset, n)
 			return b.String()
 		}
-		bare := func(s string) string { return strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(s, "[]byte("), ")"), "[:]") }
+		bare := func(s string) string {
+			return strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(s, "[]byte("), ")"), "[:]")
+		}
 		operands := []string{c.a, c.b, bare(c.a), bare(c.b)}
 		calls, found := 0, false
 		for _, d := range f.Decls {
