@@ -50,8 +50,9 @@ type Exchange struct {
 	Forward []byte   // what leaves: Body, unless a stage changed it; then it is not content-encoded
 	Changed bool     // Forward is not Body
 
-	// Reserved is what the limits room holds for this call; other rooms do not look inside.
-	Reserved any
+	// Reserved is what the limits hold for this call, Asked what the policies said of it before its text was
+	// read. Nobody else looks inside.
+	Reserved, Asked any
 
 	Record *Record
 }

@@ -108,7 +108,7 @@ func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, er
 		return deny(badKey, "key is in a list of leaked keys"), nil
 	}
 	if a.m.places != nil {
-		a.m.places.Note(k.ID, x.ClientAddr, k.Shared)
+		a.m.places.NoteAt(k.memo.place(), k.ID, x.ClientAddr, k.Shared)
 	}
 	e.note(now)
 	return gate.Decision{}, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
@@ -66,9 +67,9 @@ type Options struct {
 }
 
 // Noter is told where a proven key is used from; shared keys are used from many places on purpose. It
-// must not wait.
+// must not wait. room is at the key, for what it knows of it; nil: there is none.
 type Noter interface {
-	Note(key string, addr netip.Addr, shared bool)
+	NoteAt(room *atomic.Value, key string, addr netip.Addr, shared bool)
 }
 
 // IAM knows callers. It is safe for concurrent use.

@@ -21,8 +21,10 @@ const (
 
 // entry is one key in memory. The key never changes; only the time of use does, once an hour.
 type entry struct {
-	key  Key
-	used *atomic.Int64 // Unix seconds, a multiple of useGrain; shared by successive snapshots
+	key   Key
+	memo  Memo
+	noted atomic.Int64  // of used, what was seen or written here: it is looked at with each call, used seldom
+	used  *atomic.Int64 // Unix seconds, a multiple of useGrain; shared by successive snapshots
 }
 
 // snapshot is all keys as they were at one version. It never changes.
@@ -44,6 +46,7 @@ type keyring struct {
 
 	mu      sync.Mutex       // one refresh or flush at a time; never taken by find
 	written map[string]int64 // times of use that the store has
+	same    same
 }
 
 func newKeyring(s KeyReader, now func() time.Time) *keyring {
@@ -113,9 +116,11 @@ func (r *keyring) load(ctx context.Context, asked time.Time, after int64, old *s
 	if !whole {
 		byID = maps.Clone(old.byID)
 	}
+	r.same.begin(whole)
 	for i := range keys {
 		e := &entry{key: keys[i]}
-		e.key.memo = &Memo{}
+		e.key.memo = &e.memo
+		r.same.of(&e.key)
 		if was := old.byID[e.key.ID]; was != nil {
 			e.used = was.used
 		} else {
@@ -133,8 +138,11 @@ func (r *keyring) load(ctx context.Context, asked time.Time, after int64, old *s
 
 // note remembers that a key was used. It writes shared memory at most once an hour per key.
 func (e *entry) note(now time.Time) {
-	if t := now.Truncate(useGrain).Unix(); e.used.Load() < t {
-		e.used.Store(t)
+	if t := now.Truncate(useGrain).Unix(); e.noted.Load() < t {
+		e.noted.Store(t)
+		if e.used.Load() < t {
+			e.used.Store(t)
+		}
 	}
 }
 

@@ -308,7 +308,7 @@ func TestTheHotPathAsksNoDatabase(t *testing.T) {
 
 // BenchmarkHotPath is the same from every processor at once. Run it with -cpu 1,2.
 func BenchmarkHotPath(b *testing.B) {
-	for _, busy := range []int{hotKeys, 1000} { // all in turn: hardly any memory is in the processor's cache
+	for _, busy := range []int{hotKeys, 1000, 10} { // all in turn: hardly any memory is in the processor's cache
 		b.Run(fmt.Sprintf("keys=%d", busy), func(b *testing.B) { benchHot(b, busy) })
 	}
 }
