@@ -14,14 +14,14 @@ import (
 // Whether an id exists cannot be told from how long a refusal takes: 100,000 guesses, of either kind by lot,
 // compared as dudect does (Reparaz, Balasch, Verbauwhede 2017): Welch's t, of all and after cropping at several
 // percentiles, all below 5. A machine that others use makes noise, and a round of guesses may be hit by it in
-// one kind more than in the other, so another round is taken; without the stand-in for unknown ids, or the HMAC,
-// every round is far above.
+// one kind more than in the other, so three rounds of at most nine have to be so. Without the stand-in for
+// unknown ids next to every round is above (8 to 29 where 1 to 4 was measured with it), without the HMAC far above.
 func TestUnknownIDAndWrongSecretTakeTheSameTime(t *testing.T) {
 	h, err := apikey.NewHasher(pepper)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n, ids = 100_000, 16
+	const n, ids = 100_000, 256
 	var keys memory
 	var guesses [2][]string // with a known id, and with none
 	for range ids {
@@ -74,16 +74,18 @@ func TestUnknownIDAndWrongSecretTakeTheSameTime(t *testing.T) {
 		return worst, of[1][len(of[1])/2] / of[0][len(of[0])/2]
 	}
 	round() // warms up
-	for try := 1; ; try++ {
+	alike := 0
+	for range 9 {
 		worst, ratio := round()
 		t.Logf("|t| at most %.1f, median of unknown ids over wrong secrets %.3f", worst, ratio)
 		if worst < 5 {
+			alike++
+		}
+		if alike == 3 {
 			return
 		}
-		if try == 5 {
-			t.Fatal("unknown ids are told from wrong secrets by time")
-		}
 	}
+	t.Error("unknown ids are told from wrong secrets by time")
 }
 
 // welch is the t statistic of two samples.
