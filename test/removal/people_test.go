@@ -34,7 +34,7 @@ var bruteForce = []removal{
 	{row: "brute force", what: "networks, not addresses", file: throttle,
 		old: "bits := 24", new: "bits := 32", run: "TestNetwork"},
 	{row: "brute force", what: "codes, by person and not by ticket", file: signin,
-		old: "Account: \"second\\x00\" + l.User,", new: "Account: \"second\\x00\" + l.User + code,", run: "TestGuessesOfTheSecondFactor"},
+		old: "Account: \"second\\x00\" + l.User,", new: "Account: \"second\\x00\" + l.User + from.Addr.String(),", run: "TestGuessesOfTheSecondFactor"},
 	{row: "brute force", what: "the same words for unknown, disabled and wrong", file: signin,
 		old: "a.emit(ctx, u, from, Event{Name: \"signin.password\", Reason: reason})\n\t\treturn Step{}, ErrRefused", new: "a.emit(ctx, u, from, Event{Name: \"signin.password\", Reason: reason})\n\t\tif u.ID == \"\" {\n\t\t\treturn Step{}, ErrTicket\n\t\t}\n\t\treturn Step{}, ErrRefused", run: "TestOneAnswerForAll"},
 	{row: "brute force", what: "the time to wait is told", file: "internal/console/admin/signin.go",
