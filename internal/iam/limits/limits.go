@@ -102,24 +102,23 @@ func (l *Limits) rebuild() error {
 type made struct {
 	by     *map[string][]ready
 	model  string // only where a limit of the tenant looks at it
-	bounds []quota.Bound
+	bounds *quota.Prepared
 }
 
-// Bounds are the limits that hold for a call of a key or a token. At most quota.MaxBounds count. What it
-// returns is shared and must not be changed.
-func (l *Limits) Bounds(x *gate.Exchange) []quota.Bound {
+// Bounds are the limits that hold for a call of a key or a token; nil: none does. At most quota.MaxBounds count.
+func (l *Limits) Bounds(x *gate.Exchange) (*quota.Prepared, error) {
 	key, _ := x.Principal.Grant.(*iam.Key)
 	by := l.by.Load()
 	tenant := (*by)[x.Principal.Tenant]
 	if len(tenant) == 0 && (key == nil || len(key.Budgets) == 0) {
-		return nil
+		return nil, nil
 	}
 	var memo *iam.Memo
 	if key != nil {
 		memo = key.Memo()
 	}
 	if memo == nil {
-		return bounds(x, key, tenant)
+		return quota.Prepare(bounds(x, key, tenant))
 	}
 	model := ""
 	if x.Reading != nil {
@@ -131,13 +130,13 @@ func (l *Limits) Bounds(x *gate.Exchange) []quota.Bound {
 		}
 	}
 	if m, ok := memo.Bounds.Load().(*made); ok && m.by == by && m.model == model {
-		return m.bounds
+		return m.bounds, nil
 	}
-	m := &made{by, strings.Clone(model), bounds(x, key, tenant)} // a clone: the name stands in the body
-	if len(model) <= 256 {                                       // a caller chooses it
-		memo.Bounds.Store(m)
+	p, err := quota.Prepare(bounds(x, key, tenant))
+	if err == nil && len(model) <= 256 { // a caller chooses it
+		memo.Bounds.Store(&made{by, strings.Clone(model), p}) // a clone: the name stands in the body
 	}
-	return m.bounds
+	return p, err
 }
 
 func bounds(x *gate.Exchange, key *iam.Key, tenant []ready) []quota.Bound {

@@ -50,7 +50,11 @@ func TestWhichLimitsHold(t *testing.T) {
 		"a credential passed": {gate.Principal{ID: "cred_x"}, "m", nil},
 	} {
 		got := map[string]bool{}
-		for _, b := range l.Bounds(&gate.Exchange{Principal: c.p, Reading: &gate.Reading{Model: c.model}}) {
+		p, err := l.Bounds(&gate.Exchange{Principal: c.p, Reading: &gate.Reading{Model: c.model}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range p.Bounds() {
 			got[b.Subject] = true
 		}
 		if len(got) != len(c.want) {
