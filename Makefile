@@ -6,7 +6,7 @@ check:
 	./.ci/check
 test:
 	go test ./...
-# Every line of test/removal; ONLY names rows or words of them. A quarter of an hour for all.
+# Every line of test/removal; ONLY names rows or words of them. Twenty minutes for all.
 ONLY ?= all
 removal:
 	SALLYPORT_TEST_REMOVAL="$(ONLY)" go test -v -count=1 -timeout 90m -run TestWithoutTheDefence ./test/removal

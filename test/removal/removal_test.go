@@ -5,7 +5,7 @@
 //
 // In every run: each line still fits the source, its edit is still Go, and its test is still there. With
 // SALLYPORT_TEST_REMOVAL set, the defences are taken out: "all", or words of rows or defences ("keys,
-// comparison"). `make removal` takes all of them; that takes a quarter of an hour.
+// comparison"). `make removal` takes all of them; that takes twenty minutes.
 package removal
 
 import (

@@ -93,3 +93,26 @@ func TestACustomRoleNeverExceedsItsAuthor(t *testing.T) {
 		}
 	})
 }
+
+// A denial wins whichever of the two was made first, whoever of those asked about it is of, and by whatever
+// role; and a permission that is in no list is held by nobody, although a stored role names it.
+func TestADenialWinsWhicheverComesFirst(t *testing.T) {
+	ann, ops := user("a", "ann"), group("a", "ops")
+	for _, ids := range [][2]string{{"1", "2"}, {"2", "1"}} {
+		for _, of := range [][2]Subject{{ann, ann}, {ann, ops}, {ops, ann}, {ops, ops}} {
+			for _, who := range [][]Subject{{ann, ops}, {ops, ann}} {
+				s := newSet(t, custom, bind(ids[0], of[0], Owner, Allow), bind(ids[1], of[1], "custom", Deny))
+				if s.Can(who, "read:key", Resource{Tenant: "a"}).Allow || s.Can(who, "write:key", Resource{Tenant: "a"}).Allow {
+					t.Errorf("allowed by %s, denied by %s, asked of %v: it is allowed", of[0], of[1], who)
+				}
+				if !s.Can(who, "read:team", Resource{Tenant: "a"}).Allow {
+					t.Error("what is not denied is")
+				}
+			}
+		}
+	}
+	s := newSet(t, []Role{{Name: "old", Tenant: "a", Permissions: []Permission{"write:everything"}}}, bind("1", ann, "old", Allow))
+	if s.Can([]Subject{ann}, "write:everything", Resource{Tenant: "a"}).Allow {
+		t.Error("a permission that there is not is held")
+	}
+}
