@@ -42,7 +42,7 @@ func newLimited(t *testing.T, bounds ...quota.Bound) *limited {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := quota.NewStage(quota.StageOptions{Engine: l.engine, Prices: prices, Ceiling: 1000, Bounds: func(*gate.Exchange) []quota.Bound { return l.bounds }})
+	s, err := quota.NewStage(quota.StageOptions{Engine: l.engine, Prices: prices, Ceiling: 1000, Bounds: func(*gate.Exchange) (*quota.Prepared, error) { return quota.Prepare(l.bounds) }})
 	if err != nil {
 		t.Fatal(err)
 	}
