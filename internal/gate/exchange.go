@@ -38,6 +38,7 @@ type Exchange struct {
 	Endpoint   string      // wire's name of the endpoint: "chat.completions", "messages", "unknown"
 	Method     string      //
 	Path       string      // escaped path as it goes upstream, without the upstream's own prefix
+	Query      string      // as the caller wrote it, without the question mark; it goes on, and is in no record
 	Header     http.Header // the caller's; read only
 	ClientAddr netip.Addr
 	Peer       string // SPIFFE id of the caller's certificate, verified by the listener; empty: none

@@ -20,6 +20,7 @@ const (
 
 var (
 	ambiguous = &gate.Problem{Status: http.StatusBadRequest, Code: gate.CodeAmbiguous, Message: "The request carries more than one credential. Send one, in one header."}
+	strayKey  = &gate.Problem{Status: http.StatusBadRequest, Code: gate.CodeAmbiguous, Message: "A Sallyport key stands where none is looked for. Send it in one header, as you would send the provider's."}
 	noKey     = &gate.Problem{Status: http.StatusUnauthorized, Code: gate.CodeInvalidKey, Message: "No API key was given. Send a Sallyport key as you would send the provider's."}
 	badKey    = &gate.Problem{Status: http.StatusUnauthorized, Code: gate.CodeInvalidKey, Message: "The API key is not valid."}
 	badPlace  = &gate.Problem{Status: http.StatusForbidden, Code: gate.CodeDenied, Message: "The API key may not be used from this address."}
@@ -51,6 +52,9 @@ func (a authenticate) identify(ctx context.Context, x *gate.Exchange) (gate.Deci
 		}
 		return gate.Decision{}, nil // without one the provider refuses
 	}
+	if stray(x) {
+		return deny(strayKey, "a key outside the credential headers"), nil
+	}
 	if cred == "" && x.Peer != "" && a.m.roster != nil {
 		return a.byPeer(x)
 	}
@@ -68,17 +72,13 @@ func (a authenticate) identify(ctx context.Context, x *gate.Exchange) (gate.Deci
 	return a.byKey(x, t)
 }
 
-// byKey does the same work for an unknown id as for a wrong secret: one lookup, one HMAC, two
+// byKey does the same work for an unknown id as for a wrong secret: the same lookups, one HMAC, two
 // comparisons. What is wrong with a key that is otherwise right, only its holder learns.
 func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, error) {
 	now := a.m.now()
-	e, err := a.m.ring.find(t.ID, now)
+	e, known, err := a.m.ring.find(t.ID, now)
 	if err != nil {
 		return gate.Decision{}, err
-	}
-	known := e != nil
-	if !known {
-		e = nobody
 	}
 	k := &e.key
 	sum := a.m.hasher.Sum(t)
@@ -127,8 +127,8 @@ func (m *IAM) ended(k *Key, x *gate.Exchange, now time.Time) (*gate.Problem, str
 	return nil, ""
 }
 
-// nobody stands in for a key that does not exist. Its hashes are those of no secret; it is refused
-// by name, whatever the comparison says.
+// nobody stands in for a key that does not exist where there are none. Whatever stands in is refused by name,
+// whatever the comparison says.
 var nobody = &entry{}
 
 // deny gives each call a problem of its own, since others may add to it.

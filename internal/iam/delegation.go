@@ -75,11 +75,11 @@ func (m *IAM) Delegated(x *gate.Exchange, id *Identity) (g *Delegation, bad stri
 
 // behind finds a key that an actor proved itself with when the token was made.
 func (m *IAM) behind(x *gate.Exchange, id *Identity, key string, now time.Time) (*Key, string, error) {
-	e, err := m.ring.find(key, now)
+	e, known, err := m.ring.find(key, now)
 	switch {
 	case err != nil:
 		return nil, "", err
-	case e == nil:
+	case !known:
 		return nil, "the actor's key is gone", nil
 	}
 	k := &e.key

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -203,11 +204,12 @@ func (m *IAM) Ended(id string) bool {
 	return ok && !k.Revoked.IsZero()
 }
 
-// CredentialHeaders lists the headers, in canonical form, that may hold a Sallyport key and must
-// not leave the gateway. In passthrough mode there are none: the credential is the provider's.
+// CredentialHeaders lists the headers, in canonical form, that must not leave the gateway: those that may hold
+// a Sallyport key, and those that would say beside the gateway's own credential who calls or from where. In
+// passthrough mode there are none: the credential is the provider's, and nobody vouches for the caller.
 func (m *IAM) CredentialHeaders() []string {
 	if m.mode != ModeKeys {
 		return nil
 	}
-	return append([]string(nil), credentialHeaders[:]...)
+	return slices.Concat(credentialHeaders[:], alsoStripped[:])
 }

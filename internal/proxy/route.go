@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/iam/apikey"
 	"sallyport.dev/sallyport/internal/wire"
 )
 
@@ -46,6 +47,14 @@ func escapedPath(r *http.Request) string {
 		return p
 	}
 	return r.URL.EscapedPath() // absolute-form, which headguard has checked, or "*"
+}
+
+// recorded is the path as the record keeps it: of one that holds a key of ours, nothing.
+func recorded(path string) string {
+	if apikey.In(path) {
+		return ""
+	}
+	return path
 }
 
 // dotted says whether a path has an element . or .., written plainly or encoded: the provider may

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/audit"
+	"sallyport.dev/sallyport/internal/audit/repeats"
 	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/iam/exchange"
 	"sallyport.dev/sallyport/internal/iam/places"
@@ -43,6 +44,7 @@ type Server struct {
 	certs   *certificates      // of callers; nil: none are asked for
 	tries   *throttle.Throttle // to exchange tokens
 	audit   *audit.Log
+	repeats *repeats.Repeats // before it, for administration and sign-in
 	load    *proxy.Load
 
 	mu    sync.Mutex // one reload at a time
@@ -74,6 +76,7 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	if s.audit, err = openAudit(cfg, log); err != nil {
 		return nil, err
 	}
+	s.repeats = repeats.New(s.audit, nil)
 	if s.store, err = openStore(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -277,6 +280,13 @@ func (s *Server) close() {
 		if err := s.store.close(); err != nil {
 			s.log.Error("cannot close the database", "error", err)
 		}
+	}
+	if s.repeats != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		if err := s.repeats.Close(ctx); err != nil {
+			s.log.Error("cannot record how many refusals there were", "error", err)
+		}
+		cancel()
 	}
 	if s.audit != nil {
 		if err := s.audit.Close(); err != nil {

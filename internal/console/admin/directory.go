@@ -212,6 +212,11 @@ func (d *Deps) groups() resource[directory.Group, GroupSpec] {
 			if g.Origin == directory.OriginSCIM {
 				return api.Refuse(http.StatusConflict, "provisioned", "This group is kept by your identity provider (SCIM); delete it there.")
 			}
+			if len(g.Members) > 0 { // they leave it, and what it gave or denied them
+				if err := d.holdsAll(ctx, c, tx, g.ID); err != nil {
+					return err
+				}
+			}
 			return d.endSessions(ctx, c, tx, g.Members...)
 		},
 	}
@@ -251,6 +256,11 @@ func (d *Deps) services() resource[directory.Service, ProgramSpec] {
 		if len(in.For) > 0 {
 			return api.Refuse(http.StatusUnprocessableEntity, "invalid", "A service acts for itself; an agent acts for others.")
 		}
+		if !slices.Equal(s.Subjects, in.Subjects) {
+			if err := d.holdsAll(ctx, c, tx, s.ID); err != nil { // whoever has the subject's token is the service
+				return err
+			}
+		}
 		if err := mayCall(c, s.Scopes, s.Subjects, in); err != nil {
 			return err
 		}
@@ -275,6 +285,11 @@ func (d *Deps) services() resource[directory.Service, ProgramSpec] {
 
 func (d *Deps) agents() resource[directory.Agent, ProgramSpec] {
 	fill := func(ctx context.Context, c *api.Call, tx document.Tx, a *directory.Agent, in ProgramSpec) error {
+		if !slices.Equal(a.Subjects, in.Subjects) {
+			if err := d.holdsAll(ctx, c, tx, a.ID); err != nil {
+				return err
+			}
+		}
 		if err := mayCall(c, a.Scopes, a.Subjects, in); err != nil {
 			return err
 		}

@@ -46,6 +46,8 @@ type house struct {
 	api    *api.API
 	docs   document.Store
 	mirror *mirror.Mirror
+	keys   *iam.Service
+	made   map[string]string // ids of things that a test made
 	notes  []map[string]string
 	actor  *api.Actor
 }
@@ -88,6 +90,7 @@ func newHouse(t *testing.T) *house {
 	check(t, err)
 	keys, err := iam.NewService(db.Keys(), secret.New("a pepper for tests, long enough"), nil)
 	check(t, err)
+	h.keys = keys
 	sessions, err := session.New(session.Options{Store: h.docs})
 	check(t, err)
 	accounts, err := account.New(account.Options{

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 )
 
@@ -27,6 +28,8 @@ func (c *Call) note(ctx context.Context, event string, more map[string]string) e
 		if a.IP.IsValid() {
 			f["ip"] = a.IP.String()
 		}
+	} else if ap, err := netip.ParseAddrPort(c.r.RemoteAddr); err == nil { // nobody, from somewhere
+		f["ip"] = ap.Addr().Unmap().String()
 	}
 	if c.approval != "" {
 		f["approval"] = c.approval
