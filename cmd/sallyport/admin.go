@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/server"
 )
 
@@ -100,7 +102,7 @@ type thing struct {
 // field is a flag that becomes a member of what is sent.
 type field struct {
 	flag, member, doc string
-	kind              string // text, list, bool, yes (a bool that is true by default), number, subjects, links, file (its content)
+	kind              string // text, window, list, bool, yes (a bool that is true by default), number, subjects, links, file (its content)
 	required          bool
 }
 
@@ -125,7 +127,7 @@ var things = []thing{
 	{"limit", "limits", "Manage limits of tenants, teams and principals", []string{"id", "of", "subject", "model", "unit", "amount", "window"}, []field{
 		{"of", "of", "whose: tenant, team, principal, each_key", "text", true}, {"subject", "subject", "id of the team or principal", "text", false},
 		{"model", "model", "pattern of models that count (default: all)", "text", false}, {"unit", "unit", "requests, tokens, cost (millionths), bytes, concurrency", "text", true},
-		{"amount", "amount", "how much", "number", true}, {"window", "window", "in how long, such as 1m, 1h, 24h (not for concurrency)", "text", false}}, false},
+		{"amount", "amount", "how much", "number", true}, {"window", "window", "in how long: 1m (a minute), 1h, 24h or day, month (days and months by the calendar, in UTC); not for concurrency", "window", false}}, false},
 	{"binding", "bindings", "Manage who has which role", []string{"id", "subject_kind", "subject", "role", "team", "deny"}, []field{
 		{"kind", "subject_kind", "user, group or service", "text", true}, {"subject", "subject", "id of the person, group, service or agent", "text", true},
 		{"role", "role", "role that it has", "text", true}, {"team", "team", "id of the team that it holds in (default: the whole tenant)", "text", false},
@@ -249,7 +251,7 @@ func (t thing) write(use string) *cobra.Command {
 	tenant := tenantFlag(c)
 	for _, f := range t.fields {
 		switch f.kind {
-		case "text", "file":
+		case "text", "file", "window":
 			c.Flags().String(f.flag, "", f.doc)
 		case "list", "subjects", "links":
 			c.Flags().StringArray(f.flag, nil, f.doc+" (may be repeated)")
@@ -295,6 +297,14 @@ func (t thing) fill(c *cobra.Command, body map[string]any, update bool) error {
 		switch f.kind {
 		case "text":
 			if v, _ := c.Flags().GetString(f.flag); v != "" || update || f.required {
+				body[f.member] = v
+			}
+		case "window":
+			delete(body, f.member)
+			if v, _ := c.Flags().GetString(f.flag); v != "" { // none, to make it a limit of calls at once
+				if _, err := quota.ParseWindow(v); err != nil {
+					return fmt.Errorf("read --%s: %w", f.flag, err)
+				}
 				body[f.member] = v
 			}
 		case "number":
@@ -395,6 +405,8 @@ func cell(v any) string {
 			return "-"
 		}
 		return plain(v)
+	case float64: // JSON's numbers; as people write them
+		return strconv.FormatFloat(v, 'f', -1, 64)
 	}
 	return plain(fmt.Sprint(v))
 }

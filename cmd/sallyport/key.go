@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"sallyport.dev/sallyport/internal/iam/quota"
 )
 
 // keyInfo is what the administrative interface says of a key.
@@ -77,7 +79,7 @@ limit it further where they are given; --no-tools and --no-data allow none.`,
 	features := f.StringSlice("feature", nil, "features a call may use: stream, tools, files, images, audio, video, batch, stored, fine_tuning, realtime, unread, admin (default: all but admin)")
 	data := f.StringSlice("data", nil, "classes of data that may be sent, such as secret (default: any)")
 	noData := f.Bool("no-data", false, "nothing of any class of data may be sent")
-	budgets := f.StringSlice("budget", nil, "limit such as requests=100/1m, tokens=1000000/24h, cost=5000000/720h (millionths), concurrency=4")
+	budgets := f.StringSlice("budget", nil, "limit such as requests=100/1m, tokens=1000000/24h, cost=5000000/month (millionths; calendar months in UTC), concurrency=4")
 	shared := f.Bool("shared", false, "it is used from many places on purpose")
 	for _, n := range []string{"name", "upstream", "endpoint", "model"} {
 		_ = c.MarkFlagRequired(n)
@@ -133,8 +135,8 @@ func readBudgets(list []string) ([]map[string]any, error) {
 		}
 		b := map[string]any{"unit": unit, "amount": n}
 		if windowed {
-			if _, err := time.ParseDuration(window); err != nil {
-				return nil, fmt.Errorf("read --budget %q: want a window such as 1m, 24h or 720h", s)
+			if _, err := quota.ParseWindow(window); err != nil {
+				return nil, fmt.Errorf("read --budget %q: %w", s, err)
 			}
 			b["window"] = window
 		}
