@@ -227,8 +227,10 @@ var errOneOrMany = errors.New("name one key by its id, or many with --all, --of-
 // many acts on many keys and prints what became of each.
 func many(ctx context.Context, a *administration, tenant, act string, filter map[string]any, asJSON bool) error {
 	var out struct {
-		Done   []newKey          `json:"done"`
-		Failed map[string]string `json:"failed"`
+		Done    []newKey          `json:"done"`
+		Failed  map[string]string `json:"failed"`
+		Pending string            `json:"pending,omitempty"`
+		Left    int               `json:"left,omitempty"`
 	}
 	if err := a.do(ctx, http.MethodPost, "/tenants/"+url.PathEscape(tenant)+"/keys-"+act, filter, &out); err != nil {
 		return fmt.Errorf("%s keys: %w", act, err)
@@ -240,11 +242,21 @@ func many(ctx context.Context, a *administration, tenant, act string, filter map
 	} else {
 		for _, n := range out.Done {
 			id, _ := n.Key["id"].(string)
-			fmt.Println(plain(id), n.Secret)
+			if n.Secret == "" {
+				fmt.Println(act+"d", plain(id)) // "revoked"
+			} else {
+				fmt.Println(plain(id), n.Secret)
+			}
+		}
+		if out.Pending != "" {
+			fmt.Fprintln(os.Stderr, plain(out.Pending))
 		}
 		for id, why := range out.Failed {
 			fmt.Fprintln(os.Stderr, plain(id), plain(why))
 		}
+	}
+	if out.Left > 0 {
+		return fmt.Errorf("%s keys: %d more match; run it again", act, out.Left)
 	}
 	if len(out.Failed) > 0 {
 		return fmt.Errorf("%s keys: %d of %d failed", act, len(out.Failed), len(out.Failed)+len(out.Done))
@@ -292,6 +304,9 @@ func keyRevokeCommand() *cobra.Command {
 			return printJSON(os.Stdout, map[string]any{"action": "key.revoke", "info": k})
 		}
 		fmt.Println("revoked", plain(args[0]))
+		if why, _ := k["pending"].(string); why != "" {
+			fmt.Fprintln(os.Stderr, plain(why))
+		}
 		return nil
 	})
 }
