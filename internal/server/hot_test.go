@@ -205,7 +205,10 @@ func newHot(tb testing.TB) *hot {
 	must(err)
 	who, err := s.identity(ctx, cfg, &graph{})
 	must(err)
-	limit, err := s.limit(cfg)
+	p, err := readPrices(cfg.IAM.Prices)
+	must(err)
+	s.prices.Store(p)
+	limit, err := s.limit()
 	must(err)
 	h.policies = s.people.rules.InForce()
 	h.settle = limit.Settle

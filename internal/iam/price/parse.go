@@ -15,7 +15,8 @@ import (
 
 // Bounds of a table.
 const (
-	maxFile    = 1 << 20
+	// MaxFile is how many bytes a file of prices has at most.
+	MaxFile    = 1 << 20
 	maxEntries = 5000
 	maxPattern = 200
 	// maxPrice is a million of the currency for a million tokens.
@@ -31,8 +32,8 @@ const (
 //	models: [{model, input, output, cached, cache_write}], cached and cache_write being input's when absent.
 func Parse(file string, raw []byte) (*Table, error) {
 	p := &parser{file: file, raw: raw}
-	if len(raw) > maxFile {
-		return nil, fmt.Errorf("price: read %s: more than %d bytes", file, maxFile)
+	if len(raw) > MaxFile {
+		return nil, fmt.Errorf("price: read %s: more than %d bytes", file, MaxFile)
 	}
 	d, err := strictjson.Parse(raw, strictjson.Limits{Depth: 8, Nodes: 10 * maxEntries})
 	if err != nil {

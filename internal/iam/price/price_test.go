@@ -115,7 +115,7 @@ func TestErrorsHaveAPlace(t *testing.T) {
 		{`{"unknown":"free",` + (head + one + `}`)[1:], "1:12", "dearest"},
 		{`{"unknown":{"model":"x","input":1,"output":1},` + (head + one + `}`)[1:], "1:", "unknown member"},
 		{head + one + `}x`, "1:", "JSON"},
-		{strings.Repeat(" ", maxFile+1), "", "more than"},
+		{strings.Repeat(" ", MaxFile+1), "", "more than"},
 	} {
 		_, err := Parse("prices.json", []byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), "prices.json:"+c.place) || !strings.Contains(err.Error(), c.what) {
