@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/server"
 )
@@ -24,6 +25,7 @@ import (
 // administration is a client of the administrative interface for one command.
 type administration struct {
 	c    *http.Client
+	cfg  *config.Config
 	done func()
 }
 
@@ -39,7 +41,7 @@ func administer(ctx context.Context, path string) (*administration, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &administration{c, done}, nil
+	return &administration{c, cfg, done}, nil
 }
 
 // do sends one request. in may be nil; out gets the answer, or nothing when it is nil.
@@ -184,6 +186,15 @@ func (t thing) command() *cobra.Command {
 	return c
 }
 
+// one is the thing in a sentence.
+func (t thing) one() string {
+	article := "a "
+	if strings.ContainsRune("aei", rune(t.name[0])) { // a user, not an user
+		article = "an "
+	}
+	return article + strings.ReplaceAll(t.name, "-", " ")
+}
+
 func tenantFlag(c *cobra.Command) *string {
 	return c.Flags().String("tenant", "default", "tenant to work in")
 }
@@ -197,7 +208,7 @@ func (t thing) path(tenant string, id ...string) string {
 }
 
 func (t thing) list() *cobra.Command {
-	c := &cobra.Command{Use: "list", Short: "List " + t.plural, Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "list", Short: "List " + strings.ReplaceAll(t.plural, "-", " "), Args: cobra.NoArgs}
 	tenant := tenantFlag(c)
 	return over(c, func(ctx context.Context, a *administration, _ []string, asJSON bool) error {
 		items, err := a.all(ctx, t.path(*tenant))
@@ -230,7 +241,7 @@ func (a *administration) all(ctx context.Context, path string) (items []map[stri
 }
 
 func (t thing) get() *cobra.Command {
-	c := &cobra.Command{Use: "get ID", Short: "Show one", Args: cobra.ExactArgs(1)}
+	c := &cobra.Command{Use: "get ID", Short: "Show " + t.one(), Args: cobra.ExactArgs(1)}
 	tenant := tenantFlag(c)
 	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
 		var item map[string]any
@@ -244,12 +255,15 @@ func (t thing) get() *cobra.Command {
 // write is create, or update: which changes only what is named.
 func (t thing) write(use string) *cobra.Command {
 	update := strings.HasPrefix(use, "update")
-	c := &cobra.Command{Use: use, Short: "Make one", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: use, Short: "Make " + t.one(), Args: cobra.NoArgs}
 	if update {
-		c.Short, c.Args = "Change one; what is not named stays", cobra.ExactArgs(1)
+		c.Short, c.Args = "Change "+t.one()+"; what is not named stays", cobra.ExactArgs(1)
 	}
 	tenant := tenantFlag(c)
 	for _, f := range t.fields {
+		if f.required && !update {
+			f.doc += " (required)"
+		}
 		switch f.kind {
 		case "text", "file", "window":
 			c.Flags().String(f.flag, "", f.doc)
@@ -348,7 +362,7 @@ func (t thing) fill(c *cobra.Command, body map[string]any, update bool) error {
 }
 
 func (t thing) remove() *cobra.Command {
-	c := &cobra.Command{Use: "delete ID", Short: "Delete one; its id is never used again", Args: cobra.ExactArgs(1)}
+	c := &cobra.Command{Use: "delete ID", Short: "Delete " + t.one() + "; its id is never used again", Args: cobra.ExactArgs(1)}
 	tenant := tenantFlag(c)
 	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
 		if err := a.do(ctx, http.MethodDelete, t.path(*tenant, args[0]), nil, nil); err != nil {
@@ -376,6 +390,9 @@ func printThings(w io.Writer, items []map[string]any, columns []string, asJSON b
 		cells := make([]string, len(columns))
 		for i, c := range columns {
 			cells[i] = cell(item[c])
+			if w, err := quota.ParseWindow(cells[i]); c == "window" && err == nil {
+				cells[i] = w.String() // day, not 24h0m0s
+			}
 		}
 		fmt.Fprintln(tw, strings.Join(cells, "\t"))
 	}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -15,6 +18,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/quota"
 )
 
@@ -33,13 +38,14 @@ type keyInfo struct {
 
 // newKey is a key that was made or rotated; its secret is not kept and cannot be shown again.
 type newKey struct {
-	Key    map[string]any `json:"key"`
-	Secret string         `json:"secret"`
+	Key      map[string]any `json:"key"`
+	Secret   string         `json:"secret"`
+	Warnings []string       `json:"warnings,omitempty"`
 }
 
 func keyCommand() *cobra.Command {
 	c := &cobra.Command{Use: "key", Short: "Manage gateway keys (for iam.mode: keys)"}
-	c.AddCommand(keyCreateCommand(), keyListCommand(), keyRotateCommand(), keyRevokeCommand(), keyDueCommand())
+	c.AddCommand(keyCreateCommand(), keyListCommand(), keyGetCommand(), keyRotateCommand(), keyRevokeCommand(), keyDueCommand())
 	return c
 }
 
@@ -131,7 +137,7 @@ func readBudgets(list []string) ([]map[string]any, error) {
 		amount, window, windowed := strings.Cut(rest, "/")
 		n, err := strconv.ParseInt(amount, 10, 64)
 		if !ok || err != nil {
-			return nil, fmt.Errorf("read --budget %q: want such as requests=100/1m or concurrency=4", s)
+			return nil, fmt.Errorf("read --budget %q: want a unit, a whole number and a window, such as requests=100/1m or cost=5000000/month, or concurrency=4", s)
 		}
 		b := map[string]any{"unit": unit, "amount": n}
 		if windowed {
@@ -148,11 +154,54 @@ func readBudgets(list []string) ([]map[string]any, error) {
 func printNewKey(action string, n newKey, asJSON bool) error {
 	id, _ := n.Key["id"].(string)
 	if asJSON {
-		return printJSON(os.Stdout, map[string]any{"key": n.Secret, "id": id, "action": action, "info": n.Key})
+		return printJSON(os.Stdout, map[string]any{"key": n.Secret, "id": id, "action": action, "info": n.Key, "warnings": append([]string{}, n.Warnings...)})
 	}
 	fmt.Println(n.Secret)
+	for _, w := range n.Warnings {
+		fmt.Fprintln(os.Stderr, "warning:", plain(w))
+	}
 	fmt.Fprintf(os.Stderr, "key %s; this is the only time it is shown\n", plain(id))
 	return nil
+}
+
+func keyGetCommand() *cobra.Command {
+	c := &cobra.Command{Use: "get ID", Short: "Show a key with its scopes and budgets; no secret is shown", Args: cobra.ExactArgs(1)}
+	tenant := tenantFlag(c)
+	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
+		var k map[string]any
+		if err := a.do(ctx, http.MethodGet, keysPath(*tenant, args[0]), nil, &k); err != nil {
+			return fmt.Errorf("get key: %w", err)
+		}
+		if asJSON {
+			return printJSON(os.Stdout, k)
+		}
+		printMembers(os.Stdout, "", k)
+		return nil
+	})
+}
+
+// printMembers prints an object, a member a line.
+func printMembers(w io.Writer, prefix string, m map[string]any) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		switch v := m[name].(type) {
+		case map[string]any:
+			printMembers(w, prefix+name+".", v)
+		case []any:
+			for _, x := range v {
+				if o, ok := x.(map[string]any); ok { // such as a budget
+					fmt.Fprintf(w, "%s:", plain(prefix+name))
+					for _, n := range slices.Sorted(maps.Keys(o)) {
+						fmt.Fprintf(w, " %s=%s", plain(n), cell(o[n]))
+					}
+					fmt.Fprintln(w)
+				} else {
+					fmt.Fprintf(w, "%s: %s\n", plain(prefix+name), cell(x))
+				}
+			}
+		default:
+			fmt.Fprintf(w, "%s: %s\n", plain(prefix+name), cell(v))
+		}
+	}
 }
 
 func keyListCommand() *cobra.Command {
@@ -268,7 +317,7 @@ func keyRotateCommand() *cobra.Command {
 	c := &cobra.Command{Use: "rotate [ID]", Short: "Give a key a new secret; the old one stays valid for a while",
 		Long: "Gives a key a new secret. With --all or another filter, many at once: then the old secrets end at once, as after an incident.", Args: cobra.MaximumNArgs(1)}
 	tenant, filter := tenantFlag(c), filterFlags(c)
-	grace := c.Flags().Duration("grace", 24*time.Hour, "how long the old secret stays valid; 0 ends it at once (default: as its class says, or 24h)")
+	grace := c.Flags().Duration("grace", 24*time.Hour, "how long the old secret stays valid; 0 ends it at once; when left out, what its class says comes first")
 	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
 		f, isMany := filter()
 		if isMany == (len(args) == 1) {
@@ -277,8 +326,18 @@ func keyRotateCommand() *cobra.Command {
 		if isMany {
 			return many(ctx, a, *tenant, "rotate", f, asJSON)
 		}
+		body := map[string]string{"grace": grace.String()}
+		if !c.Flags().Changed("grace") {
+			var k keyInfo
+			if err := a.do(ctx, http.MethodGet, keysPath(*tenant, args[0]), nil, &k); err != nil {
+				return fmt.Errorf("rotate key: %w", err)
+			}
+			if slices.ContainsFunc(a.cfg.IAM.KeyClasses, func(x config.KeyClass) bool { return x.Name == k.Class || x.Name == iam.DefaultClass }) {
+				body = map[string]string{}
+			}
+		}
 		var n newKey
-		if err := a.do(ctx, http.MethodPost, keysPath(*tenant, args[0], "rotate"), map[string]string{"grace": grace.String()}, &n); err != nil {
+		if err := a.do(ctx, http.MethodPost, keysPath(*tenant, args[0], "rotate"), body, &n); err != nil {
 			return fmt.Errorf("rotate key: %w", err)
 		}
 		return printNewKey("key.rotate", n, asJSON)

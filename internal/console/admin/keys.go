@@ -3,9 +3,11 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"sallyport.dev/sallyport/internal/console/api"
@@ -40,6 +42,8 @@ type KeySpec struct {
 type NewKey struct {
 	Key    KeyInfo `json:"key"`
 	Secret string  `json:"secret"`
+	// Warnings say what is allowed and probably not meant.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // KeyInfo is a key as it is shown: never its hashes.
@@ -161,6 +165,9 @@ func (d *Deps) listKeys(ctx context.Context, c *api.Call, _ api.None) (p Page[Ke
 	if err != nil {
 		return p, err
 	}
+	if !slices.ContainsFunc(keys, func(k iam.Key) bool { return k.Tenant == c.Tenant }) {
+		return p, emptyTenant(ctx, c, d.Docs)
+	}
 	after := c.Query("after")
 	for _, k := range keys {
 		if k.Tenant != c.Tenant {
@@ -225,7 +232,13 @@ func (d *Deps) createKey(ctx context.Context, c *api.Call, in KeySpec) (NewKey, 
 		return NewKey{}, keyError(err)
 	}
 	c.Changed(ch.After.ID, nil, ch.After)
-	return NewKey{Key: d.info(*ch.After), Secret: s.Reveal()}, nil
+	made := NewKey{Key: d.info(*ch.After), Secret: s.Reveal()}
+	for _, u := range in.Scopes.Upstreams {
+		if d.Upstream != nil && !strings.Contains(u, "*") && !d.Upstream(u) {
+			made.Warnings = append(made.Warnings, fmt.Sprintf("no upstream is called %s", u))
+		}
+	}
+	return made, nil
 }
 
 // mayHave says whether the actor may be given the secret of a key: with it they could administer as its
