@@ -30,7 +30,7 @@ func TestCommands(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("HOME", e.WorkDir)
-			for _, name := range []string{"GATE", "PROVIDER"} { // addresses that were free a moment ago
+			for _, name := range []string{"GATE", "PROVIDER", "CONSOLE"} { // addresses that were free a moment ago
 				ln, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
 					return err
@@ -54,6 +54,8 @@ func TestCommands(t *testing.T) {
 			"sees":       sees,
 			"trust":      trust,
 			"entry":      entry,
+			"asks":       asks,
+			"shadowsees": shadowSees,
 
 			"hostilename": hostileName,
 		},

@@ -159,11 +159,11 @@ func newHot(tb testing.TB) *hot {
 					return err
 				},
 				func() error {
-					_, err := document.Put(ctx, tx, limits.Limit{ID: "cost_" + tenant, Tenant: tenant, Of: limits.OfTenant, Unit: "cost", Amount: 1 << 49, Window: document.Span(30 * 24 * time.Hour)}, 0)
+					_, err := document.Put(ctx, tx, limits.Limit{ID: "cost_" + tenant, Tenant: tenant, Of: limits.OfTenant, Unit: "cost", Amount: 1 << 49, Window: quota.Month}, 0)
 					return err
 				},
 				func() error {
-					_, err := document.Put(ctx, tx, limits.Limit{ID: "each_" + tenant, Tenant: tenant, Of: limits.EachKey, Model: "gpt-*", Unit: "requests", Amount: 1 << 49, Window: document.Span(time.Minute)}, 0)
+					_, err := document.Put(ctx, tx, limits.Limit{ID: "each_" + tenant, Tenant: tenant, Of: limits.EachKey, Model: "gpt-*", Unit: "requests", Amount: 1 << 49, Window: quota.Minute}, 0)
 					return err
 				},
 			}
@@ -191,7 +191,7 @@ func newHot(tb testing.TB) *hot {
 			Scopes: iam.Scopes{Upstreams: []string{"openai"}, Endpoints: []string{"chat.*", "responses"}, Models: []string{"gpt-5*"}},
 			CIDRs:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 			Detail: iam.Detail{Team: fmt.Sprintf("team_%d", t), Principal: fmt.Sprintf("user_%d", t), Class: "web", Budgets: []iam.Budget{
-				{Unit: "tokens", Amount: 1 << 49, Window: document.Span(quota.Day)}, {Unit: "concurrency", Amount: 1000},
+				{Unit: "tokens", Amount: 1 << 49, Window: quota.Day}, {Unit: "concurrency", Amount: 1000},
 			}},
 		}
 		h.tokens[i] = "Bearer " + tok.Secret().Reveal()
@@ -205,7 +205,10 @@ func newHot(tb testing.TB) *hot {
 	must(err)
 	who, err := s.identity(ctx, cfg, &graph{})
 	must(err)
-	limit, err := s.limit(cfg)
+	p, err := readPrices(cfg.IAM.Prices)
+	must(err)
+	s.prices.Store(p)
+	limit, err := s.limit()
 	must(err)
 	h.policies = s.people.rules.InForce()
 	h.settle = limit.Settle

@@ -38,8 +38,9 @@ type Server struct {
 	store   *store
 	people  *people
 	places  *places.Detector
-	shared  *redis.Store       // of limits; nil: they are this gateway's own
-	recall  *recall.Book       // keys that ended; nil: there are none
+	shared  *redis.Store // of limits; nil: they are this gateway's own
+	recall  *recall.Book // keys that ended; nil: there are none
+	prices  priceBook
 	quota   *quota.Engine      // outlives a configuration, so that a reload forgets nothing
 	certs   *certificates      // of callers; nil: none are asked for
 	tries   *throttle.Throttle // to exchange tokens
@@ -102,6 +103,11 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	if s.certs, err = s.openSPIFFE(ctx, cfg); err != nil {
 		return nil, err
 	}
+	p, err := readPrices(cfg.IAM.Prices)
+	if err != nil {
+		return nil, err
+	}
+	s.prices.Store(p)
 	g, err := s.build(cfg)
 	if err != nil {
 		return nil, err
@@ -121,7 +127,7 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	if err := s.administer(ctx, cfg); err != nil {
 		return nil, err
 	}
-	note := map[string]string{"policy": g.policy, "pack": g.pack, "mode": cfg.Inspect.Mode, "version": Version()}
+	note := map[string]string{"policy": g.policy, "pack": g.pack, "mode": cfg.Inspect.Mode, "prices": p.digest, "version": Version()}
 	if g.problem != "" {
 		note["pack_problem"] = g.problem
 	}

@@ -45,6 +45,11 @@ func (c *Call) note(ctx context.Context, event string, more map[string]string) e
 	return nil
 }
 
+// Part records one part of what an act on many things did, where all of it is more than one event holds.
+func (c *Call) Part(ctx context.Context, did any) error {
+	return c.note(context.WithoutCancel(ctx), c.route.Operation, map[string]string{"phase": "part", "after": text(did)})
+}
+
 // denied records a refusal of an identity or a permission. That it could not be recorded changes
 // nothing: the request is refused either way.
 func (c *Call) denied(ctx context.Context, err error) {

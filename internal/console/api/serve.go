@@ -218,6 +218,10 @@ func expected(e *json.SemanticError) string {
 	if e.GoType == nil {
 		return "something else"
 	}
+	if t := e.GoType; t.Kind() != reflect.Pointer && t.Implements(formType) {
+		_, words := formOf(t)
+		return words
+	}
 	switch e.GoType.Kind() {
 	case reflect.String:
 		return "a string"

@@ -30,15 +30,15 @@ const (
 
 // Limit is one limit of a tenant.
 type Limit struct {
-	ID      string        `json:"id"`
-	Tenant  string        `json:"tenant"`
-	Of      string        `json:"of"`                // tenant, team, principal, each_key
-	Subject string        `json:"subject,omitempty"` // id of the team or principal; of each_key: of a team, or none
-	Model   string        `json:"model,omitempty"`   // pattern; only calls of such models count. Empty: all
-	Unit    string        `json:"unit"`              // requests, tokens, cost, bytes, concurrency
-	Amount  int64         `json:"amount"`            // cost in millionths of the currency
-	Window  document.Span `json:"window,omitzero"`   // none for concurrency
-	Created time.Time     `json:"created"`
+	ID      string       `json:"id"`
+	Tenant  string       `json:"tenant"`
+	Of      string       `json:"of"`                // tenant, team, principal, each_key
+	Subject string       `json:"subject,omitempty"` // id of the team or principal; of each_key: of a team, or none
+	Model   string       `json:"model,omitempty"`   // pattern; only calls of such models count. Empty: all
+	Unit    string       `json:"unit"`              // requests, tokens, cost, bytes, concurrency
+	Amount  int64        `json:"amount"`            // cost in millionths of the currency
+	Window  quota.Window `json:"window,omitzero"`   // none for concurrency
+	Created time.Time    `json:"created"`
 }
 
 // Head implements document.Entity.
@@ -93,7 +93,7 @@ func (l *Limits) rebuild() error {
 		if err != nil {
 			return fmt.Errorf("limits: limit %s: %w", x.ID, err)
 		}
-		by[x.Tenant] = append(by[x.Tenant], ready{x, quota.Bound{Subject: "limit:" + x.ID, Unit: unit, Amount: x.Amount, Window: quota.Window(x.Window)}})
+		by[x.Tenant] = append(by[x.Tenant], ready{x, quota.Bound{Subject: "limit:" + x.ID, Unit: unit, Amount: x.Amount, Window: x.Window}})
 	}
 	l.by.Store(&by)
 	return nil
@@ -155,7 +155,7 @@ func bounds(x *gate.Exchange, keys []*iam.Key, tenant []ready) []quota.Bound {
 			if err != nil {
 				continue // checked when it was made
 			}
-			bounds = append(bounds, quota.Bound{Subject: "key:" + key.ID, Unit: unit, Amount: b.Amount, Window: quota.Window(b.Window)})
+			bounds = append(bounds, quota.Bound{Subject: "key:" + key.ID, Unit: unit, Amount: b.Amount, Window: b.Window})
 		}
 	}
 	model := ""

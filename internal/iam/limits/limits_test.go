@@ -3,13 +3,13 @@ package limits_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/limits"
 	"sallyport.dev/sallyport/internal/iam/mirror"
+	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/store/memory"
 )
 
@@ -18,7 +18,7 @@ func TestWhichLimitsHold(t *testing.T) {
 	s := &memory.Documents{}
 	m := mirror.New(s, nil, nil)
 	l := limits.New(m)
-	hour := document.Span(time.Hour)
+	hour := quota.Hour
 	for _, x := range []limits.Limit{
 		{ID: "all", Tenant: "acme", Of: limits.OfTenant, Unit: "tokens", Amount: 1, Window: hour},
 		{ID: "other", Tenant: "other", Of: limits.OfTenant, Unit: "tokens", Amount: 1, Window: hour},
@@ -89,17 +89,19 @@ func TestTooManyBudgetsBehindAToken(t *testing.T) {
 }
 
 func TestLimitsThatAreRefused(t *testing.T) {
-	hour := document.Span(time.Hour)
+	hour := quota.Hour
 	for name, l := range map[string]limits.Limit{
-		"of nobody":          {Unit: "tokens", Amount: 1, Window: hour},
-		"a team without one": {Of: limits.OfTeam, Unit: "tokens", Amount: 1, Window: hour},
-		"a tenant's subject": {Of: limits.OfTenant, Subject: "x", Unit: "tokens", Amount: 1, Window: hour},
-		"no unit":            {Of: limits.OfTenant, Amount: 1, Window: hour},
-		"no window":          {Of: limits.OfTenant, Unit: "tokens", Amount: 1},
-		"a window of calls":  {Of: limits.OfTenant, Unit: "concurrency", Amount: 1, Window: hour},
-		"a negative amount":  {Of: limits.OfTenant, Unit: "tokens", Amount: -1, Window: hour},
-		"a huge amount":      {Of: limits.OfTenant, Unit: "tokens", Amount: 1 << 60, Window: hour},
-		"part of a second":   {Of: limits.OfTenant, Unit: "tokens", Amount: 1, Window: hour + 1},
+		"of nobody":                {Unit: "tokens", Amount: 1, Window: hour},
+		"a team without one":       {Of: limits.OfTeam, Unit: "tokens", Amount: 1, Window: hour},
+		"a tenant's subject":       {Of: limits.OfTenant, Subject: "x", Unit: "tokens", Amount: 1, Window: hour},
+		"no unit":                  {Of: limits.OfTenant, Amount: 1, Window: hour},
+		"no window":                {Of: limits.OfTenant, Unit: "tokens", Amount: 1},
+		"a window of calls":        {Of: limits.OfTenant, Unit: "concurrency", Amount: 1, Window: hour},
+		"a negative amount":        {Of: limits.OfTenant, Unit: "tokens", Amount: -1, Window: hour},
+		"a huge amount":            {Of: limits.OfTenant, Unit: "tokens", Amount: 1 << 60, Window: hour},
+		"part of a second":         {Of: limits.OfTenant, Unit: "tokens", Amount: 1, Window: hour + 1},
+		"another calendar":         {Of: limits.OfTenant, Unit: "tokens", Amount: 1, Window: -2},
+		"calls at once in a month": {Of: limits.OfTenant, Unit: "concurrency", Amount: 1, Window: quota.Month},
 	} {
 		if l.Check() == nil {
 			t.Errorf("%s: taken", name)

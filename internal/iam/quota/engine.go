@@ -214,6 +214,9 @@ func (e *Engine) account(b *prepared, kept bool, now time.Time) *account {
 	return a
 }
 
+// longestRetry bounds the wait that a debt is told with.
+const longestRetry = 365 * 24 * time.Hour
+
 func exceeded(b *Bound, a *account, asked, limit int64, now time.Time) *Exceeded {
 	x := &Exceeded{Bound: *b, Used: a.used, Asked: asked, Remaining: max(0, limit-a.used), Never: asked > b.Amount}
 	if b.Unit == Concurrency {
@@ -227,8 +230,8 @@ func exceeded(b *Bound, a *account, asked, limit int64, now time.Time) *Exceeded
 		x.Retry = x.Reset
 		// A debt takes windows to pay off.
 		if b.Amount > 0 && a.used > b.Amount {
-			over := (a.used - b.Amount + asked - 1) / b.Amount
-			x.Retry += time.Duration(min(over, int64(365*24*time.Hour/b.Window.length()))) * b.Window.length()
+			over := min((a.used-b.Amount+asked-1)/b.Amount, int64(longestRetry/b.Window.length()))
+			x.Retry = time.Duration(max(0, b.Window.end(a.index+over)-now.UnixNano()))
 		}
 		x.Retry = max(x.Retry, time.Millisecond)
 	}

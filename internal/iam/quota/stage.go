@@ -92,7 +92,7 @@ func (s *Stage) Settle(x *gate.Exchange) {
 	c, estimated := reckon(x, h.tokens)
 	used := Amounts{Requests: 1, Tokens: c.Total(), Bytes: rec.RequestBytes + rec.AnswerBytes}
 	guessed := false
-	if s.o.Prices != nil && c != (Counts{}) {
+	if s.o.Prices != nil && (c.Total() > 0 || c.Searches > 0) {
 		model := rec.Model
 		if x.Reading != nil && x.Reading.Model != "" {
 			model = x.Reading.Model
