@@ -79,7 +79,7 @@ func TestTooManyBudgetsBehindAToken(t *testing.T) {
 	for _, id := range []string{"a", "b", "c"} {
 		k := &iam.Key{ID: id}
 		for i := range 30 {
-			k.Budgets = append(k.Budgets, iam.Budget{Unit: "requests", Amount: 1, Window: document.Span(time.Duration(i+1) * time.Hour)})
+			k.Budgets = append(k.Budgets, iam.Budget{Unit: "requests", Amount: 1, Window: quota.Window(i+1) * quota.Hour})
 		}
 		via = append(via, k)
 	}

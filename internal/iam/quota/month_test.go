@@ -35,7 +35,7 @@ func TestAMonthByTheCalendar(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e, _ := quota.New(quota.Options{Now: func() time.Time { return time.Now().In(place) }})
 				b := one("s", quota.Requests, 1, quota.Month)
-				s, _ := quota.NewStage(quota.StageOptions{Engine: e, Bounds: func(*gate.Exchange) []quota.Bound { return b }})
+				s, _ := quota.NewStage(quota.StageOptions{Engine: e, Bounds: func(*gate.Exchange) (*quota.Prepared, error) { return quota.Prepare(b) }})
 				call := func() (*gate.Problem, http.Header) {
 					x := &gate.Exchange{Record: &gate.Record{}}
 					d, err := s.Admit(t.Context(), x)
