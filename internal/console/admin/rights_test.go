@@ -59,6 +59,7 @@ func (h *house) fill(tenant string) {
 		"mappings":           `{"provider":"corp","group":"g","role":"auditor"}`,
 		"identity-providers": corp + "}",
 		"scim-tokens":        `{"name":"entra"}`,
+		"token-revocations":  `{"principal":"somebody"}`,
 	} {
 		status, out := h.sendFor("POST", "/tenants/"+tenant+"/"+what, body)
 		if status != http.StatusCreated {
