@@ -65,7 +65,7 @@ var rights = []removal{
 	{row: "rbac", what: "the tenant of a key", file: "internal/console/admin/keys.go",
 		old: "if k.ID == c.Path(\"id\") && k.Tenant == c.Tenant {", new: "if k.ID == c.Path(\"id\") {", run: "TestIDsOfAnotherTenant"},
 	{row: "rbac", what: "the tenant of many keys", file: "internal/console/admin/keys.go",
-		old: "f.Tenant = c.Tenant\n", new: "", run: "TestIDsOfAnotherTenant"},
+		old: "f.Tenant = tenant\n", new: "", run: "TestIDsOfAnotherTenant"},
 	{row: "rbac", what: "the tenant of listed keys", file: "internal/console/admin/keys.go",
 		old: "if k.Tenant != c.Tenant {\n\t\t\tcontinue", new: "if false {\n\t\t\tcontinue", run: "TestIDsOfAnotherTenant"},
 	{row: "rbac", what: "parameters that are not documented", file: "internal/console/api/serve.go",
