@@ -45,7 +45,7 @@ type waits struct{ any, permit bool }
 
 // Questions are used again: what they hold on to is bounded by the number of processors.
 var questions = sync.Pool{New: func() any {
-	return &question{matched: make([]*statement, 0, 32), open: make([]*statement, 0, 8), later: make([]*statement, 0, 8)}
+	return &question{matched: make([]*statement, 0, 32), open: make([]*statement, 0, 8)}
 }}
 
 func (t *tenant) decide(r *Request, p *Principal) Decision {
