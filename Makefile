@@ -1,11 +1,15 @@
 # Thin names for the commands of CONTRIBUTING.md.
-.PHONY: check test bench bench-iam bench-detect eval card fuzz demo build
+.PHONY: check test removal bench bench-iam bench-detect eval card fuzz demo build
 build:
 	go build -trimpath -o bin/sallyport ./cmd/sallyport
 check:
 	./.ci/check
 test:
 	go test ./...
+# Every line of test/removal; ONLY names rows or words of them. Twenty minutes for all.
+ONLY ?= all
+removal:
+	SALLYPORT_TEST_REMOVAL="$(ONLY)" go test -v -count=1 -timeout 90m -run TestWithoutTheDefence ./test/removal
 bench: build
 	go run ./test/load/bench --sallyport bin/sallyport
 # The whole of authentication, policies and limits, at 100,000 keys and 1,000 policies.

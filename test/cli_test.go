@@ -30,7 +30,7 @@ func TestCommands(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("HOME", e.WorkDir)
-			for _, name := range []string{"GATE", "PROVIDER"} { // addresses that were free a moment ago
+			for _, name := range []string{"GATE", "PROVIDER", "CONSOLE"} { // addresses that were free a moment ago
 				ln, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
 					return err
@@ -54,6 +54,8 @@ func TestCommands(t *testing.T) {
 			"sees":       sees,
 			"trust":      trust,
 			"entry":      entry,
+			"asks":       asks,
+			"shadowsees": shadowSees,
 
 			"hostilename": hostileName,
 		},
@@ -221,7 +223,7 @@ func tellingProvider(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(err)
 	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("X-Seen", r.Header.Get("Authorization"))
+		w.Header().Set("X-Seen", sum([]byte(r.Header.Get("Authorization")))) // itself would not pass the gateway
 		fmt.Fprint(w, `{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"Some do."}}]}`)
 	})}
 	go func() { _ = srv.Serve(ln) }()
@@ -242,6 +244,6 @@ func sees(ts *testscript.TestScript, _ bool, args []string) {
 			return false
 		}
 		defer res.Body.Close()
-		return res.StatusCode == http.StatusOK && res.Header.Get("X-Seen") == "Bearer "+args[0]
+		return res.StatusCode == http.StatusOK && res.Header.Get("X-Seen") == sum([]byte("Bearer "+args[0]))
 	})
 }

@@ -33,16 +33,21 @@ func noon() time.Time { return time.Date(2026, 3, 1, 12, 0, 30, 0, time.UTC) }
 
 func newLimited(t *testing.T, bounds ...quota.Bound) *limited {
 	t.Helper()
+	return newPriced(t, `{"version":"1","dated":"2026-01-01","currency":"USD","models":[{"model":"m","input":1000000,"output":2000000},{"model":"c","input":3000000,"output":4000000}]}`, bounds...)
+}
+
+func newPriced(t *testing.T, table string, bounds ...quota.Bound) *limited {
+	t.Helper()
 	l := &limited{bounds: bounds}
 	var err error
 	if l.engine, err = quota.New(quota.Options{Now: noon}); err != nil {
 		t.Fatal(err)
 	}
-	prices, err := price.Parse("test", []byte(`{"version":"1","dated":"2026-01-01","currency":"USD","models":[{"model":"m","input":1000000,"output":2000000},{"model":"c","input":3000000,"output":4000000}]}`))
+	prices, err := price.Parse("test", []byte(table))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := quota.NewStage(quota.StageOptions{Engine: l.engine, Prices: prices, Ceiling: 1000, Bounds: func(*gate.Exchange) []quota.Bound { return l.bounds }})
+	s, err := quota.NewStage(quota.StageOptions{Engine: l.engine, Prices: prices, Ceiling: 1000, Bounds: func(*gate.Exchange) (*quota.Prepared, error) { return quota.Prepare(l.bounds) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,12 +15,19 @@ import (
 
 // browser is somebody's browser at the console: it keeps cookies.
 type browser struct {
-	t   *testing.T
+	t   failer
 	url string
 	c   *http.Client
 }
 
-func newBrowser(t *testing.T, url string) *browser {
+// failer is a test, or a story.
+type failer interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
+func newBrowser(t failer, url string) *browser {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {

@@ -11,17 +11,21 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/server"
 )
 
 // administration is a client of the administrative interface for one command.
 type administration struct {
 	c    *http.Client
+	cfg  *config.Config
 	done func()
 }
 
@@ -37,7 +41,7 @@ func administer(ctx context.Context, path string) (*administration, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &administration{c, done}, nil
+	return &administration{c, cfg, done}, nil
 }
 
 // do sends one request. in may be nil; out gets the answer, or nothing when it is nil.
@@ -100,7 +104,7 @@ type thing struct {
 // field is a flag that becomes a member of what is sent.
 type field struct {
 	flag, member, doc string
-	kind              string // text, list, bool, yes (a bool that is true by default), number, subjects, links, file (its content)
+	kind              string // text, window, list, bool, yes (a bool that is true by default), number, subjects, links, file (its content), scope (a list within scopes)
 	required          bool
 }
 
@@ -114,18 +118,25 @@ var things = []thing{
 		{"name", "name", "name of the group", "text", true}, {"member", "members", "id of a person in it", "list", false}}, false},
 	{"service", "services", "Manage services", []string{"id", "name", "team", "owner", "disabled"}, []field{
 		{"name", "name", "name of the service", "text", true}, {"team", "team", "id of its team", "text", false}, {"owner", "owner", "who answers for it", "text", false},
-		{"subject", "subjects", "ISSUER SUBJECT of its tokens, or spiffe SPIFFE-ID", "subjects", false}, {"disabled", "disabled", "refuse it", "bool", false}}, false},
+		{"subject", "subjects", "ISSUER SUBJECT of its tokens, or spiffe SPIFFE-ID (* within a segment)", "subjects", false}, {"disabled", "disabled", "refuse it", "bool", false},
+		{"upstream", "upstreams", "upstream that its certificate alone may reach", "scope", false}, {"endpoint", "endpoints", "endpoint that it may", "scope", false},
+		{"model", "models", "model that it may", "scope", false}}, false},
 	{"agent", "agents", "Manage agents", []string{"id", "name", "team", "for", "disabled"}, []field{
 		{"name", "name", "name of the agent", "text", true}, {"team", "team", "id of its team", "text", false}, {"owner", "owner", "who answers for it", "text", false},
 		{"for", "for", "id of a person that it may act for, or *", "list", false},
-		{"subject", "subjects", "ISSUER SUBJECT of its tokens, or spiffe SPIFFE-ID", "subjects", false}, {"disabled", "disabled", "refuse it", "bool", false}}, false},
+		{"subject", "subjects", "ISSUER SUBJECT of its tokens, or spiffe SPIFFE-ID (* within a segment)", "subjects", false}, {"disabled", "disabled", "refuse it", "bool", false},
+		{"upstream", "upstreams", "upstream that its certificate alone may reach", "scope", false}, {"endpoint", "endpoints", "endpoint that it may", "scope", false},
+		{"model", "models", "model that it may", "scope", false}}, false},
+	{"token-revocation", "token-revocations", "End tokens before their time", []string{"id", "token", "principal", "created"}, []field{
+		{"token", "token", "one token: the issuer's name, a colon and its jti", "text", false},
+		{"principal", "principal", "all until now of: ISSUER:SUBJECT, or (exchanged tokens) the id of a person or agent", "text", false}}, true},
 	{"role", "roles", "Manage custom roles", []string{"id", "name", "permissions", "own"}, []field{
 		{"name", "name", "name of the role", "text", true}, {"permission", "permissions", "permission in it, such as read:key", "list", false},
 		{"own", "own", "permission for what is their own", "list", false}}, false},
 	{"limit", "limits", "Manage limits of tenants, teams and principals", []string{"id", "of", "subject", "model", "unit", "amount", "window"}, []field{
 		{"of", "of", "whose: tenant, team, principal, each_key", "text", true}, {"subject", "subject", "id of the team or principal", "text", false},
 		{"model", "model", "pattern of models that count (default: all)", "text", false}, {"unit", "unit", "requests, tokens, cost (millionths), bytes, concurrency", "text", true},
-		{"amount", "amount", "how much", "number", true}, {"window", "window", "in how long, such as 1m, 1h, 24h (not for concurrency)", "text", false}}, false},
+		{"amount", "amount", "how much", "number", true}, {"window", "window", "in how long: 1m (a minute), 1h, 24h or day, month (days and months by the calendar, in UTC); not for concurrency", "window", false}}, false},
 	{"binding", "bindings", "Manage who has which role", []string{"id", "subject_kind", "subject", "role", "team", "deny"}, []field{
 		{"kind", "subject_kind", "user, group or service", "text", true}, {"subject", "subject", "id of the person, group, service or agent", "text", true},
 		{"role", "role", "role that it has", "text", true}, {"team", "team", "id of the team that it holds in (default: the whole tenant)", "text", false},
@@ -172,7 +183,10 @@ func over(c *cobra.Command, f func(ctx context.Context, a *administration, args 
 
 func (t thing) command() *cobra.Command {
 	c := &cobra.Command{Use: t.name, Short: t.short}
-	c.AddCommand(t.list(), t.get(), t.write("create"), t.remove())
+	c.AddCommand(t.list(), t.get(), t.write("create"))
+	if t.name != "token-revocation" { // none is taken back
+		c.AddCommand(t.remove())
+	}
 	if t.name == "user" {
 		c.AddCommand(userInviteCommand(), userResetCommand())
 	}
@@ -180,6 +194,15 @@ func (t thing) command() *cobra.Command {
 		c.AddCommand(t.write("update ID"))
 	}
 	return c
+}
+
+// one is the thing in a sentence.
+func (t thing) one() string {
+	article := "a "
+	if strings.ContainsRune("aei", rune(t.name[0])) { // a user, not an user
+		article = "an "
+	}
+	return article + strings.ReplaceAll(t.name, "-", " ")
 }
 
 func tenantFlag(c *cobra.Command) *string {
@@ -195,7 +218,7 @@ func (t thing) path(tenant string, id ...string) string {
 }
 
 func (t thing) list() *cobra.Command {
-	c := &cobra.Command{Use: "list", Short: "List " + t.plural, Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "list", Short: "List " + strings.ReplaceAll(t.plural, "-", " "), Args: cobra.NoArgs}
 	tenant := tenantFlag(c)
 	return over(c, func(ctx context.Context, a *administration, _ []string, asJSON bool) error {
 		items, err := a.all(ctx, t.path(*tenant))
@@ -228,7 +251,7 @@ func (a *administration) all(ctx context.Context, path string) (items []map[stri
 }
 
 func (t thing) get() *cobra.Command {
-	c := &cobra.Command{Use: "get ID", Short: "Show one", Args: cobra.ExactArgs(1)}
+	c := &cobra.Command{Use: "get ID", Short: "Show " + t.one(), Args: cobra.ExactArgs(1)}
 	tenant := tenantFlag(c)
 	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
 		var item map[string]any
@@ -242,16 +265,19 @@ func (t thing) get() *cobra.Command {
 // write is create, or update: which changes only what is named.
 func (t thing) write(use string) *cobra.Command {
 	update := strings.HasPrefix(use, "update")
-	c := &cobra.Command{Use: use, Short: "Make one", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: use, Short: "Make " + t.one(), Args: cobra.NoArgs}
 	if update {
-		c.Short, c.Args = "Change one; what is not named stays", cobra.ExactArgs(1)
+		c.Short, c.Args = "Change "+t.one()+"; what is not named stays", cobra.ExactArgs(1)
 	}
 	tenant := tenantFlag(c)
 	for _, f := range t.fields {
+		if f.required && !update {
+			f.doc += " (required)"
+		}
 		switch f.kind {
-		case "text", "file":
+		case "text", "file", "window":
 			c.Flags().String(f.flag, "", f.doc)
-		case "list", "subjects", "links":
+		case "list", "subjects", "links", "scope":
 			c.Flags().StringArray(f.flag, nil, f.doc+" (may be repeated)")
 		case "number":
 			c.Flags().Int64(f.flag, 0, f.doc)
@@ -271,8 +297,12 @@ func (t thing) write(use string) *cobra.Command {
 				return fmt.Errorf("update %s: %w", t.name, err)
 			}
 			for _, f := range t.fields {
-				if v, ok := old[f.member]; ok {
-					body[f.member] = v
+				member := f.member
+				if f.kind == "scope" {
+					member = "scopes"
+				}
+				if v, ok := old[member]; ok {
+					body[member] = v
 				}
 			}
 		}
@@ -297,12 +327,27 @@ func (t thing) fill(c *cobra.Command, body map[string]any, update bool) error {
 			if v, _ := c.Flags().GetString(f.flag); v != "" || update || f.required {
 				body[f.member] = v
 			}
+		case "window":
+			delete(body, f.member)
+			if v, _ := c.Flags().GetString(f.flag); v != "" { // none, to make it a limit of calls at once
+				if _, err := quota.ParseWindow(v); err != nil {
+					return fmt.Errorf("read --%s: %w", f.flag, err)
+				}
+				body[f.member] = v
+			}
 		case "number":
 			body[f.member], _ = c.Flags().GetInt64(f.flag)
 		case "bool", "yes":
 			body[f.member], _ = c.Flags().GetBool(f.flag)
 		case "list":
 			body[f.member], _ = c.Flags().GetStringArray(f.flag)
+		case "scope":
+			scopes, ok := body["scopes"].(map[string]any)
+			if !ok {
+				scopes = map[string]any{"upstreams": []string{}, "endpoints": []string{}, "models": []string{}}
+				body["scopes"] = scopes
+			}
+			scopes[f.member], _ = c.Flags().GetStringArray(f.flag)
 		case "subjects":
 			list, _ := c.Flags().GetStringArray(f.flag)
 			subjects := []map[string]string{}
@@ -338,7 +383,7 @@ func (t thing) fill(c *cobra.Command, body map[string]any, update bool) error {
 }
 
 func (t thing) remove() *cobra.Command {
-	c := &cobra.Command{Use: "delete ID", Short: "Delete one; its id is never used again", Args: cobra.ExactArgs(1)}
+	c := &cobra.Command{Use: "delete ID", Short: "Delete " + t.one() + "; its id is never used again", Args: cobra.ExactArgs(1)}
 	tenant := tenantFlag(c)
 	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
 		if err := a.do(ctx, http.MethodDelete, t.path(*tenant, args[0]), nil, nil); err != nil {
@@ -366,6 +411,9 @@ func printThings(w io.Writer, items []map[string]any, columns []string, asJSON b
 		cells := make([]string, len(columns))
 		for i, c := range columns {
 			cells[i] = cell(item[c])
+			if w, err := quota.ParseWindow(cells[i]); c == "window" && err == nil {
+				cells[i] = w.String() // day, not 24h0m0s
+			}
 		}
 		fmt.Fprintln(tw, strings.Join(cells, "\t"))
 	}
@@ -395,6 +443,8 @@ func cell(v any) string {
 			return "-"
 		}
 		return plain(v)
+	case float64: // JSON's numbers; as people write them
+		return strconv.FormatFloat(v, 'f', -1, 64)
 	}
 	return plain(fmt.Sprint(v))
 }
@@ -443,14 +493,15 @@ func masterKeyCommand() *cobra.Command {
 	c := &cobra.Command{Use: "master-key", Short: "See and renew what seals the secrets at rest"}
 	for use, what := range map[string][3]string{
 		"show": {http.MethodGet, "/system/master-key", "Say which master keys are in use"}, "rewrap": {http.MethodPost, "/system/master-key/rewrap", "Wrap every data key by the current master key"},
-		"rotate-data-keys": {http.MethodPost, "/system/data-keys/rotate", "Make new data keys and seal every value anew"},
+		"rotate-signing-keys": {http.MethodPost, "/system/signing-keys/rotate", "End the keys that exchanged tokens are signed with, and every such token"},
+		"rotate-data-keys":    {http.MethodPost, "/system/data-keys/rotate", "Make new data keys and seal every value anew"},
 	} {
 		c.AddCommand(over(&cobra.Command{Use: use, Short: what[2], Args: cobra.NoArgs}, func(ctx context.Context, a *administration, _ []string, asJSON bool) error {
 			var item map[string]any
 			if err := a.do(ctx, what[0], what[1], nil, &item); err != nil {
 				return fmt.Errorf("%s master key: %w", use, err)
 			}
-			return printThing(os.Stdout, item, []string{"keys", "changed", "values", "in_use"}, asJSON)
+			return printThing(os.Stdout, item, []string{"keys", "changed", "values", "in_use", "ended"}, asJSON)
 		}))
 	}
 	return c

@@ -4,16 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/iam/quota"
 )
 
 // keyInfo is what the administrative interface says of a key.
@@ -31,13 +38,14 @@ type keyInfo struct {
 
 // newKey is a key that was made or rotated; its secret is not kept and cannot be shown again.
 type newKey struct {
-	Key    map[string]any `json:"key"`
-	Secret string         `json:"secret"`
+	Key      map[string]any `json:"key"`
+	Secret   string         `json:"secret"`
+	Warnings []string       `json:"warnings,omitempty"`
 }
 
 func keyCommand() *cobra.Command {
 	c := &cobra.Command{Use: "key", Short: "Manage gateway keys (for iam.mode: keys)"}
-	c.AddCommand(keyCreateCommand(), keyListCommand(), keyRotateCommand(), keyRevokeCommand(), keyDueCommand())
+	c.AddCommand(keyCreateCommand(), keyListCommand(), keyGetCommand(), keyRotateCommand(), keyRevokeCommand(), keyDueCommand())
 	return c
 }
 
@@ -77,7 +85,7 @@ limit it further where they are given; --no-tools and --no-data allow none.`,
 	features := f.StringSlice("feature", nil, "features a call may use: stream, tools, files, images, audio, video, batch, stored, fine_tuning, realtime, unread, admin (default: all but admin)")
 	data := f.StringSlice("data", nil, "classes of data that may be sent, such as secret (default: any)")
 	noData := f.Bool("no-data", false, "nothing of any class of data may be sent")
-	budgets := f.StringSlice("budget", nil, "limit such as requests=100/1m, tokens=1000000/24h, cost=5000000/720h (millionths), concurrency=4")
+	budgets := f.StringSlice("budget", nil, "limit such as requests=100/1m, tokens=1000000/24h, cost=5000000/month (millionths; calendar months in UTC), concurrency=4")
 	shared := f.Bool("shared", false, "it is used from many places on purpose")
 	for _, n := range []string{"name", "upstream", "endpoint", "model"} {
 		_ = c.MarkFlagRequired(n)
@@ -129,12 +137,12 @@ func readBudgets(list []string) ([]map[string]any, error) {
 		amount, window, windowed := strings.Cut(rest, "/")
 		n, err := strconv.ParseInt(amount, 10, 64)
 		if !ok || err != nil {
-			return nil, fmt.Errorf("read --budget %q: want such as requests=100/1m or concurrency=4", s)
+			return nil, fmt.Errorf("read --budget %q: want a unit, a whole number and a window, such as requests=100/1m or cost=5000000/month, or concurrency=4", s)
 		}
 		b := map[string]any{"unit": unit, "amount": n}
 		if windowed {
-			if _, err := time.ParseDuration(window); err != nil {
-				return nil, fmt.Errorf("read --budget %q: want a window such as 1m, 24h or 720h", s)
+			if _, err := quota.ParseWindow(window); err != nil {
+				return nil, fmt.Errorf("read --budget %q: %w", s, err)
 			}
 			b["window"] = window
 		}
@@ -146,11 +154,54 @@ func readBudgets(list []string) ([]map[string]any, error) {
 func printNewKey(action string, n newKey, asJSON bool) error {
 	id, _ := n.Key["id"].(string)
 	if asJSON {
-		return printJSON(os.Stdout, map[string]any{"key": n.Secret, "id": id, "action": action, "info": n.Key})
+		return printJSON(os.Stdout, map[string]any{"key": n.Secret, "id": id, "action": action, "info": n.Key, "warnings": append([]string{}, n.Warnings...)})
 	}
 	fmt.Println(n.Secret)
+	for _, w := range n.Warnings {
+		fmt.Fprintln(os.Stderr, "warning:", plain(w))
+	}
 	fmt.Fprintf(os.Stderr, "key %s; this is the only time it is shown\n", plain(id))
 	return nil
+}
+
+func keyGetCommand() *cobra.Command {
+	c := &cobra.Command{Use: "get ID", Short: "Show a key with its scopes and budgets; no secret is shown", Args: cobra.ExactArgs(1)}
+	tenant := tenantFlag(c)
+	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
+		var k map[string]any
+		if err := a.do(ctx, http.MethodGet, keysPath(*tenant, args[0]), nil, &k); err != nil {
+			return fmt.Errorf("get key: %w", err)
+		}
+		if asJSON {
+			return printJSON(os.Stdout, k)
+		}
+		printMembers(os.Stdout, "", k)
+		return nil
+	})
+}
+
+// printMembers prints an object, a member a line.
+func printMembers(w io.Writer, prefix string, m map[string]any) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		switch v := m[name].(type) {
+		case map[string]any:
+			printMembers(w, prefix+name+".", v)
+		case []any:
+			for _, x := range v {
+				if o, ok := x.(map[string]any); ok { // such as a budget
+					fmt.Fprintf(w, "%s:", plain(prefix+name))
+					for _, n := range slices.Sorted(maps.Keys(o)) {
+						fmt.Fprintf(w, " %s=%s", plain(n), cell(o[n]))
+					}
+					fmt.Fprintln(w)
+				} else {
+					fmt.Fprintf(w, "%s: %s\n", plain(prefix+name), cell(x))
+				}
+			}
+		default:
+			fmt.Fprintf(w, "%s: %s\n", plain(prefix+name), cell(v))
+		}
+	}
 }
 
 func keyListCommand() *cobra.Command {
@@ -225,8 +276,10 @@ var errOneOrMany = errors.New("name one key by its id, or many with --all, --of-
 // many acts on many keys and prints what became of each.
 func many(ctx context.Context, a *administration, tenant, act string, filter map[string]any, asJSON bool) error {
 	var out struct {
-		Done   []newKey          `json:"done"`
-		Failed map[string]string `json:"failed"`
+		Done    []newKey          `json:"done"`
+		Failed  map[string]string `json:"failed"`
+		Pending string            `json:"pending,omitempty"`
+		Left    int               `json:"left,omitempty"`
 	}
 	if err := a.do(ctx, http.MethodPost, "/tenants/"+url.PathEscape(tenant)+"/keys-"+act, filter, &out); err != nil {
 		return fmt.Errorf("%s keys: %w", act, err)
@@ -238,11 +291,21 @@ func many(ctx context.Context, a *administration, tenant, act string, filter map
 	} else {
 		for _, n := range out.Done {
 			id, _ := n.Key["id"].(string)
-			fmt.Println(plain(id), n.Secret)
+			if n.Secret == "" {
+				fmt.Println(act+"d", plain(id)) // "revoked"
+			} else {
+				fmt.Println(plain(id), n.Secret)
+			}
+		}
+		if out.Pending != "" {
+			fmt.Fprintln(os.Stderr, plain(out.Pending))
 		}
 		for id, why := range out.Failed {
 			fmt.Fprintln(os.Stderr, plain(id), plain(why))
 		}
+	}
+	if out.Left > 0 {
+		return fmt.Errorf("%s keys: %d more match; run it again", act, out.Left)
 	}
 	if len(out.Failed) > 0 {
 		return fmt.Errorf("%s keys: %d of %d failed", act, len(out.Failed), len(out.Failed)+len(out.Done))
@@ -254,7 +317,7 @@ func keyRotateCommand() *cobra.Command {
 	c := &cobra.Command{Use: "rotate [ID]", Short: "Give a key a new secret; the old one stays valid for a while",
 		Long: "Gives a key a new secret. With --all or another filter, many at once: then the old secrets end at once, as after an incident.", Args: cobra.MaximumNArgs(1)}
 	tenant, filter := tenantFlag(c), filterFlags(c)
-	grace := c.Flags().Duration("grace", 24*time.Hour, "how long the old secret stays valid; 0 ends it at once (default: as its class says, or 24h)")
+	grace := c.Flags().Duration("grace", 24*time.Hour, "how long the old secret stays valid; 0 ends it at once; when left out, what its class says comes first")
 	return over(c, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
 		f, isMany := filter()
 		if isMany == (len(args) == 1) {
@@ -263,8 +326,18 @@ func keyRotateCommand() *cobra.Command {
 		if isMany {
 			return many(ctx, a, *tenant, "rotate", f, asJSON)
 		}
+		body := map[string]string{"grace": grace.String()}
+		if !c.Flags().Changed("grace") {
+			var k keyInfo
+			if err := a.do(ctx, http.MethodGet, keysPath(*tenant, args[0]), nil, &k); err != nil {
+				return fmt.Errorf("rotate key: %w", err)
+			}
+			if slices.ContainsFunc(a.cfg.IAM.KeyClasses, func(x config.KeyClass) bool { return x.Name == k.Class || x.Name == iam.DefaultClass }) {
+				body = map[string]string{}
+			}
+		}
 		var n newKey
-		if err := a.do(ctx, http.MethodPost, keysPath(*tenant, args[0], "rotate"), map[string]string{"grace": grace.String()}, &n); err != nil {
+		if err := a.do(ctx, http.MethodPost, keysPath(*tenant, args[0], "rotate"), body, &n); err != nil {
 			return fmt.Errorf("rotate key: %w", err)
 		}
 		return printNewKey("key.rotate", n, asJSON)
@@ -290,6 +363,9 @@ func keyRevokeCommand() *cobra.Command {
 			return printJSON(os.Stdout, map[string]any{"action": "key.revoke", "info": k})
 		}
 		fmt.Println("revoked", plain(args[0]))
+		if why, _ := k["pending"].(string); why != "" {
+			fmt.Fprintln(os.Stderr, plain(why))
+		}
 		return nil
 	})
 }

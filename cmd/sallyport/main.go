@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,18 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if err := rootCommand().ExecuteContext(ctx); err != nil {
+		var code exitCode
+		if errors.As(err, &code) {
+			return int(code)
+		}
+		fmt.Fprintln(os.Stderr, "sallyport:", plainLines(err.Error()))
+		return 1
+	}
+	return 0
+}
+
+func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "sallyport",
 		Short:         "AI API security gateway",
@@ -32,15 +45,34 @@ func run() int {
 	}
 	root.AddCommand(serveCommand(), demoCommand(), simulateCommand(), scanCommand(), evalCommand(), packCommand(), allowCommand(), keyCommand(), policyCommand(), auditCommand(), configCommand(), versionCommand())
 	root.AddCommand(adminCommands()...)
-	if err := root.ExecuteContext(ctx); err != nil {
-		var code exitCode
-		if errors.As(err, &code) {
-			return int(code)
-		}
-		fmt.Fprintln(os.Stderr, "sallyport:", plainLines(err.Error()))
-		return 1
+	for _, c := range root.Commands() {
+		needSubcommand(c)
 	}
-	return 0
+	return root
+}
+
+// needSubcommand makes a command that only has others below it refuse a name that is none of them: help, and a
+// status of success, would look to a script as if something had been done.
+func needSubcommand(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		needSubcommand(sub)
+	}
+	if c.Runnable() || !c.HasSubCommands() {
+		return
+	}
+	c.FParseErrWhitelist.UnknownFlags = true // of the command that was meant; the name comes first
+	c.DisableFlagsInUseLine = true
+	c.SuggestionsMinimumDistance = 2
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		hint := ""
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "; did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return fmt.Errorf("unknown command %q for %q%s", args[0], c.CommandPath(), hint)
+	}
 }
 
 // exitCode ends the program with a status and no further message.

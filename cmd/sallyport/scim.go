@@ -33,7 +33,7 @@ func scimTokenCommand() *cobra.Command {
 		return nil
 	}
 
-	create := &cobra.Command{Use: "create --name NAME", Short: "Make one", Args: cobra.NoArgs}
+	create := &cobra.Command{Use: "create --name NAME", Short: "Make a token; it is shown once", Args: cobra.NoArgs}
 	tenant := tenantFlag(create)
 	name := create.Flags().String("name", "", "what it is for")
 	life := create.Flags().Duration("expires", 0, "how long it is valid, such as 8760h (default: for ever)")
@@ -50,7 +50,7 @@ func scimTokenCommand() *cobra.Command {
 		return show(m, asJSON)
 	})
 
-	list := &cobra.Command{Use: "list", Short: "List them", Args: cobra.NoArgs}
+	list := &cobra.Command{Use: "list", Short: "List tokens; no secret is shown", Args: cobra.NoArgs}
 	listTenant := tenantFlag(list)
 	over(list, func(ctx context.Context, a *administration, _ []string, asJSON bool) error {
 		items, err := a.all(ctx, path(*listTenant))
@@ -60,7 +60,7 @@ func scimTokenCommand() *cobra.Command {
 		return printThings(os.Stdout, items, []string{"id", "name", "status", "last_used", "expires"}, asJSON)
 	})
 
-	rotate := &cobra.Command{Use: "rotate ID", Short: "Give one a new secret; the one before stays valid for the overlap of its class", Args: cobra.ExactArgs(1)}
+	rotate := &cobra.Command{Use: "rotate ID", Short: "Give a token a new secret; the one before stays valid for the overlap of its class", Args: cobra.ExactArgs(1)}
 	rotateTenant := tenantFlag(rotate)
 	over(rotate, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
 		var m made
@@ -70,7 +70,7 @@ func scimTokenCommand() *cobra.Command {
 		return show(m, asJSON)
 	})
 
-	revoke := &cobra.Command{Use: "revoke ID", Short: "End one", Args: cobra.ExactArgs(1)}
+	revoke := &cobra.Command{Use: "revoke ID", Short: "End a token for good", Args: cobra.ExactArgs(1)}
 	revokeTenant := tenantFlag(revoke)
 	over(revoke, func(ctx context.Context, a *administration, args []string, asJSON bool) error {
 		if err := a.do(ctx, http.MethodDelete, path(*revokeTenant, args[0]), nil, nil); err != nil {

@@ -145,6 +145,13 @@ type callJSON struct {
 		CachedInput int `json:"cached_input"`
 		Reasoning   int `json:"reasoning"`
 		CacheWrite  int `json:"cache_write"`
+
+		CacheWriteShort int    `json:"cache_write_short"`
+		AudioInput      int    `json:"audio_input"`
+		ImageInput      int    `json:"image_input"`
+		AudioOutput     int    `json:"audio_output"`
+		Searches        int    `json:"searches"`
+		Tier            string `json:"tier"`
 	} `json:"usage"`
 	Spend struct {
 		Tokens    int64 `json:"tokens"`
@@ -263,7 +270,9 @@ func (j *callJSON) record() (*gate.Record, error) {
 		Upstream: j.Upstream, Dialect: j.Dialect, Endpoint: j.Endpoint, Method: j.Method, Path: j.Path,
 		Model: j.Model, Streamed: j.Streamed, Policy: j.Policy, Mode: j.Mode,
 		MoreFindings: j.FindingsOmitted, Sanitized: j.Sanitized, Status: j.Status, Outcome: j.Outcome, Error: j.Error,
-		Usage:  gate.Usage{Input: j.Usage.Input, Output: j.Usage.Output, CachedInput: j.Usage.CachedInput, Reasoning: j.Usage.Reasoning, CacheWrite: j.Usage.CacheWrite},
+		Usage: gate.Usage{Input: j.Usage.Input, Output: j.Usage.Output, CachedInput: j.Usage.CachedInput, Reasoning: j.Usage.Reasoning, CacheWrite: j.Usage.CacheWrite,
+			CacheWriteShort: j.Usage.CacheWriteShort, AudioInput: j.Usage.AudioInput, ImageInput: j.Usage.ImageInput, AudioOutput: j.Usage.AudioOutput,
+			Searches: j.Usage.Searches, Tier: j.Usage.Tier},
 		Spend:  gate.Spend(j.Spend),
 		Finish: j.Finish, RequestBytes: j.RequestBytes, ForwardBytes: j.ForwardBytes,
 		AnswerBytes: j.AnswerBytes, SentBytes: j.SentBytes, AnswerText: j.AnswerText,

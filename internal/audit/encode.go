@@ -125,6 +125,12 @@ func appendCall(b []byte, c call) []byte {
 		b = number(b, "cached_input", int64(u.CachedInput))
 		b = number(b, "reasoning", int64(u.Reasoning))
 		b = number(b, "cache_write", int64(u.CacheWrite))
+		b = number(b, "cache_write_short", int64(u.CacheWriteShort))
+		b = number(b, "audio_input", int64(u.AudioInput))
+		b = number(b, "image_input", int64(u.ImageInput))
+		b = number(b, "audio_output", int64(u.AudioOutput))
+		b = number(b, "searches", int64(u.Searches))
+		b = text(b, "tier", u.Tier, maxName)
 		b = append(b, '}')
 	}
 	if s := c.Spend; s != (gate.Spend{}) {

@@ -51,7 +51,7 @@ func record(id string) *gate.Record {
 		Decision: gate.Decision{Verdict: gate.Flag, Stage: "inspect", Reason: "injection in tool text",
 			Problem: &gate.Problem{Status: 400, Code: gate.CodePolicy, Param: "messages[2]"}},
 		MoreFindings: 2, WouldBe: gate.Block, Sanitized: true, Status: 200, Outcome: gate.OutcomeCompleted, Error: "none to speak of",
-		Usage: gate.Usage{Input: 812, Output: 44, CachedInput: 512, Reasoning: 12, CacheWrite: 3}, Finish: "stop",
+		Usage: gate.Usage{Input: 812, Output: 44, CachedInput: 512, Reasoning: 12, CacheWrite: 3, CacheWriteShort: 2, AudioInput: 5, ImageInput: 6, AudioOutput: 7, Searches: 8, Tier: gate.TierFlex}, Finish: "stop",
 		Spend: gate.Spend{Tokens: 859, Cost: 4321, Estimated: true, Guessed: true}, AnswerText: 71,
 		RequestBytes: 4011, ForwardBytes: 4012, AnswerBytes: 2044, SentBytes: 2045,
 		Admitted: 310 * time.Microsecond, Begun: 480 * time.Microsecond, FirstByte: 91 * time.Millisecond, Finished: 410 * time.Millisecond,

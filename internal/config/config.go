@@ -85,6 +85,8 @@ type IAM struct {
 	// FourEyes are the permissions, or patterns of dangerous ones, whose use waits for a second person.
 	// Read at the start.
 	FourEyes []string `yaml:"four_eyes"`
+	// Exchange, when set, has agents exchange people's tokens, in keys mode.
+	Exchange *Exchange `yaml:"exchange"`
 	// SPIFFE, when set, has every caller of the data plane come with a certificate.
 	SPIFFE *SPIFFE `yaml:"spiffe"`
 }

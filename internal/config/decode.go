@@ -93,6 +93,9 @@ func (d *decoder) value(n ast.Node, v reflect.Value, key string) {
 			return
 		}
 		v.Set(reflect.New(v.Type().Elem()))
+		if x, ok := v.Interface().(defaulter); ok {
+			x.setDefaults()
+		}
 		d.value(n, v.Elem(), key)
 	case reflect.Struct:
 		if l, ok := v.Addr().Interface().(*Listen); ok && isText(n) {

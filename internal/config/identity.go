@@ -11,6 +11,7 @@ import (
 func (d *decoder) identity(c *IAM) {
 	d.choice("iam.mode", c.Mode, IAMPassthrough, IAMKeys)
 	d.issuers(c)
+	d.exchange(c)
 	if c.Nodes < 1 || c.Nodes > 1000 {
 		d.invalid("iam.nodes", "expected from 1 to 1000")
 	}

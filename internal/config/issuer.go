@@ -56,6 +56,37 @@ type TokenClaim struct {
 	Pattern string   `yaml:"pattern"`
 }
 
+// Exchange has agents exchange a person's token for one of the gateway's own that names both (RFC 8693).
+type Exchange struct {
+	// Issuer is the https URL that these tokens name as their issuer and audience. All gateways of an
+	// installation have the same.
+	Issuer   string            `yaml:"issuer"`
+	Lifetime time.Duration     `yaml:"lifetime"` // of a token: 1m to 15m
+	Subjects []ExchangeSubject `yaml:"subjects"`
+}
+
+func (e *Exchange) setDefaults() { *e = Exchange{Lifetime: 15 * time.Minute} }
+
+// ExchangeSubject says whose tokens of an issuer are a person's, and whose. A token that does not fit is
+// refused.
+type ExchangeSubject struct {
+	Issuer    string       `yaml:"issuer"`    // name of one of iam.issuers
+	Audiences []string     `yaml:"audiences"` // at least one; aud must hold one of them
+	Claims    []TokenClaim `yaml:"claims"`    // all must fit too
+	Tenant    string       `yaml:"tenant"`
+	// Claim is the one that says who it is, names from the outside in. Match says how: link, an account
+	// that is linked to a person, by the issuer's URL and this; external_id, the id that their
+	// provisioning client gave them.
+	Claim []string `yaml:"claim"`
+	Match string   `yaml:"match"`
+	// What may be done for the people of this issuer, at most.
+	Upstreams []string `yaml:"upstreams"`
+	Endpoints []string `yaml:"endpoints"`
+	Models    []string `yaml:"models"`
+}
+
+func (s *ExchangeSubject) setDefaults() { *s = ExchangeSubject{Tenant: "default"} }
+
 // SPIFFE has callers come with certificates (mutual TLS 1.3), from a Workload API.
 type SPIFFE struct {
 	Socket string   `yaml:"socket"` // unix:///run/spire/agent.sock
@@ -66,6 +97,12 @@ var algorithms = []string{"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", 
 
 func (d *decoder) issuers(c *IAM) {
 	names, urls := map[string]bool{}, map[string]bool{}
+	people := map[string]bool{}
+	if c.Exchange != nil {
+		for _, s := range c.Exchange.Subjects {
+			people[s.Issuer] = true
+		}
+	}
 	for i := range c.Issuers {
 		is, key := &c.Issuers[i], fmt.Sprintf("iam.issuers[%d]", i)
 		if !namePattern.MatchString(is.Name) || len(is.Name) > 32 || names[is.Name] || is.Name == "sallyport" || is.Name == "spiffe" {
@@ -75,7 +112,8 @@ func (d *decoder) issuers(c *IAM) {
 			d.invalid(key+".url", "expected the issuer's https URL, as its tokens write it, once")
 		}
 		names[is.Name], urls[is.URL] = true, true
-		if len(is.Audiences) == 0 || slices.Contains(is.Audiences, "") {
+		calls := len(is.Rules) > 0 || !people[is.Name] // its tokens open the gateway by themselves
+		if calls && len(is.Audiences) == 0 || slices.Contains(is.Audiences, "") {
 			d.invalid(key+".audiences", "expected at least one: without it a token for anybody else would be accepted")
 		}
 		for _, a := range is.Algorithms {
@@ -96,12 +134,59 @@ func (d *decoder) issuers(c *IAM) {
 		}
 		d.path(key+".jwks_file", is.JWKSFile, true)
 		d.path(key+".ca_file", is.CAFile, true)
-		if len(is.Rules) == 0 {
-			d.invalid(key+".rules", "expected at least one: a token that fits none is refused")
+		if len(is.Rules) == 0 && calls {
+			d.invalid(key+".rules", "expected at least one, or a subject of iam.exchange: a token that fits none is refused")
 		}
 		for j := range is.Rules {
 			d.rule(fmt.Sprintf("%s.rules[%d]", key, j), &is.Rules[j])
 		}
+	}
+}
+
+func (d *decoder) exchange(c *IAM) {
+	const at = "iam.exchange"
+	e := c.Exchange
+	if e == nil {
+		return
+	}
+	if c.Mode != IAMKeys {
+		d.invalid(at, "with iam.mode: passthrough callers bring the provider's credential; expected iam.mode: keys")
+	}
+	issuers := map[string]bool{}
+	for _, i := range c.Issuers {
+		issuers[i.Name] = true
+		if i.URL == e.Issuer {
+			d.invalid(at+".issuer", "this is the URL of another issuer; expected one of the gateway's own")
+		}
+	}
+	if msg := checkBaseURL(e.Issuer); msg != "" || !strings.HasPrefix(e.Issuer, "https:") {
+		d.invalid(at+".issuer", "expected an https URL of the gateway's own, without user, query or fragment")
+	}
+	if e.Lifetime < time.Minute || e.Lifetime > 15*time.Minute {
+		d.invalid(at+".lifetime", "expected from 1m to 15m")
+	}
+	if len(e.Subjects) == 0 {
+		d.invalid(at+".subjects", "expected at least one: nobody's token would be taken")
+	}
+	seen := map[string]bool{}
+	for i, s := range e.Subjects {
+		key := fmt.Sprintf("%s.subjects[%d]", at, i)
+		if !issuers[s.Issuer] || seen[s.Issuer] {
+			d.invalid(key+".issuer", "expected the name of one of iam.issuers, once")
+		}
+		seen[s.Issuer] = true
+		if len(s.Audiences) == 0 || slices.Contains(s.Audiences, "") {
+			d.invalid(key+".audiences", "expected at least one: without it a token for anybody else would be accepted")
+		}
+		if s.Tenant == "" {
+			d.invalid(key+".tenant", "expected the id of a tenant")
+		}
+		if len(s.Claim) == 0 || slices.Contains(s.Claim, "") {
+			d.invalid(key+".claim", "expected the path of the claim that says who it is, such as [sub]")
+		}
+		d.choice(key+".match", s.Match, "link", "external_id")
+		d.scopes(key, s.Upstreams, s.Endpoints, s.Models)
+		d.claims(key, s.Claims)
 	}
 }
 
@@ -114,12 +199,20 @@ func (d *decoder) rule(key string, r *TokenRule) {
 		d.invalid(key+".service_account", "expected namespace/name")
 	}
 	d.choice(key+".kind", r.Kind, "service", "agent", "person")
-	for what, l := range map[string][]string{"upstreams": r.Upstreams, "endpoints": r.Endpoints, "models": r.Models} {
+	d.scopes(key, r.Upstreams, r.Endpoints, r.Models)
+	d.claims(key, r.Claims)
+}
+
+func (d *decoder) scopes(key string, upstreams, endpoints, models []string) {
+	for what, l := range map[string][]string{"upstreams": upstreams, "endpoints": endpoints, "models": models} {
 		if len(l) == 0 {
 			d.invalid(key+"."+what, `expected patterns, or ["*"] for all: an empty list allows nothing`)
 		}
 	}
-	for i, c := range r.Claims {
+}
+
+func (d *decoder) claims(key string, claims []TokenClaim) {
+	for i, c := range claims {
 		if len(c.Path) == 0 || c.Pattern == "" {
 			d.invalid(fmt.Sprintf("%s.claims[%d]", key, i), "expected a path and a pattern")
 		}

@@ -75,6 +75,20 @@ func TestRefusals(t *testing.T) {
 		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\", audiences: [x], algorithms: [HS256], rules: [{subject: a, upstreams: [a], endpoints: [a], models: [a]}]}]}", "", "ES256"},
 		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\", audiences: [x], rules: [{subject: a, endpoints: [a], models: [a]}]}]}", "", "allows nothing"},
 		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\", audiences: [x], rules: [{subject: a, service_account: b/c, upstreams: [a], endpoints: [a], models: [a]}]}]}", "", "or a service_account"},
+		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"http://g\", subjects: [{issuer: a, audiences: [x], claim: [sub], match: link, upstreams: [a], endpoints: [a], models: [a]}]}}", "", "https URL of the gateway"},
+		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"https://a\", subjects: [{issuer: a, audiences: [x], claim: [sub], match: link, upstreams: [a], endpoints: [a], models: [a]}]}}", "", "URL of another issuer"},
+		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {lifetime: 1m, subjects: [{issuer: a, audiences: [x], claim: [sub], match: link, upstreams: [a], endpoints: [a], models: [a]}]}}", "", "https URL of the gateway"},
+		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"https://g\", lifetime: 16m, subjects: [{issuer: a, audiences: [x], claim: [sub], match: link, upstreams: [a], endpoints: [a], models: [a]}]}}", "", "from 1m to 15m"},
+		{"iam: {mode: passthrough, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"https://g\", subjects: [{issuer: a, audiences: [x], claim: [sub], match: link, upstreams: [a], endpoints: [a], models: [a]}]}}", "", "expected iam.mode: keys"},
+		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"https://g\", subjects: [{issuer: b, audiences: [x], claim: [sub], match: link, upstreams: [a], endpoints: [a], models: [a]}]}}", "", "name of one of iam.issuers"},
+		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"https://g\", subjects: [{issuer: a, claim: [sub], match: link, upstreams: [a], endpoints: [a], models: [a]}]}}", "", "token for anybody else"},
+		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"https://g\", subjects: [{issuer: a, audiences: [x], match: link, upstreams: [a], endpoints: [a], models: [a]}]}}", "", "path of the claim"},
+		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"https://g\", subjects: [{issuer: a, audiences: [x], claim: [\"\"], match: link, upstreams: [a], endpoints: [a], models: [a]}]}}", "", "path of the claim"},
+		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"https://g\", subjects: [{issuer: a, audiences: [x], claim: [sub], upstreams: [a], endpoints: [a], models: [a]}]}}", "", "link, external_id"},
+		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"https://g\", subjects: [{issuer: a, audiences: [x], claim: [sub], match: email, upstreams: [a], endpoints: [a], models: [a]}]}}", "", "link, external_id"},
+		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"https://g\", subjects: [{issuer: a, audiences: [x], claim: [sub], match: link, upstreams: [a], endpoints: [a], models: []}]}}", "", "allows nothing"},
+		{"iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"https://g\", subjects: [{issuer: a, audiences: [x], tenant: \"\", claim: [sub], match: link, upstreams: [a], endpoints: [a], models: [a]}]}}", "", "id of a tenant"},
+		{"iam: {mode: keys, exchange: {issuer: \"https://g\"}}", "", "nobody's token"},
 		{"iam: {issuers: [{name: a, url: \"https://a\", audiences: [x], rules: [{subject: a, upstreams: [a], endpoints: [a], models: [a]}]}]}", "", "expected iam.mode: keys"},
 		{"iam: {spiffe: {socket: /run/x, allow: [a]}}", "", "Workload API"},
 		{"iam: {spiffe: {socket: \"unix:///run/x\"}}", "", "lets nobody in"},
@@ -339,4 +353,19 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("what Show writes is another configuration:\n%s", out.String())
 		}
 	})
+}
+
+// The exchange of tokens is off unless it is named; an issuer of people needs no rules and no audiences for
+// calls of its own.
+func TestExchange(t *testing.T) {
+	if Default().IAM.Exchange != nil {
+		t.Error("tokens are exchanged by default")
+	}
+	c, err := Parse("", []byte("iam: {mode: keys, issuers: [{name: a, url: \"https://a\"}], exchange: {issuer: \"https://g\", subjects: [{issuer: a, audiences: [x], claim: [sub], match: link, upstreams: [a], endpoints: [a], models: [a]}]}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := c.IAM.Exchange; e.Lifetime != 15*time.Minute || e.Subjects[0].Tenant != "default" {
+		t.Errorf("%+v", e)
+	}
 }

@@ -38,6 +38,7 @@ type Exchange struct {
 	Endpoint   string      // wire's name of the endpoint: "chat.completions", "messages", "unknown"
 	Method     string      //
 	Path       string      // escaped path as it goes upstream, without the upstream's own prefix
+	Query      string      // as the caller wrote it, without the question mark; it goes on, and is in no record
 	Header     http.Header // the caller's; read only
 	ClientAddr netip.Addr
 	Peer       string // SPIFFE id of the caller's certificate, verified by the listener; empty: none
@@ -49,8 +50,9 @@ type Exchange struct {
 	Forward []byte   // what leaves: Body, unless a stage changed it; then it is not content-encoded
 	Changed bool     // Forward is not Body
 
-	// Reserved is what the limits room holds for this call; other rooms do not look inside.
-	Reserved any
+	// Reserved is what the limits hold for this call, Asked what the policies said of it before its text was
+	// read. Nobody else looks inside.
+	Reserved, Asked any
 
 	Record *Record
 }

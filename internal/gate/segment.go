@@ -169,6 +169,42 @@ type Uninspected struct {
 type Usage struct {
 	Input, Output, CachedInput, Reasoning int
 	CacheWrite                            int // input written to the provider's cache, where that is counted apart
+	CacheWriteShort                       int // of CacheWrite: what is known to be kept for the usual time, not for long
+	AudioInput, ImageInput                int // of Input: what is no text
+	AudioOutput                           int // of Output
+	// Searches are searches of the web that the provider made, which it bills by piece.
+	Searches int
+	// Tier is how the provider served the call where that has a price of its own: one of the Tier constants.
+	Tier string
+}
+
+// Tiers of service. What a provider calls otherwise is TierOther.
+const (
+	TierFlex      = "flex"
+	TierBatch     = "batch"
+	TierPriority  = "priority"
+	TierFast      = "fast"
+	TierUltrafast = "ultrafast"
+	TierOther     = "other"
+)
+
+// TierOf is the tier that a provider names; empty where it is the usual one.
+func TierOf(name string) string {
+	switch name {
+	case "", "auto", "default", "standard", "scale": // scale: bought beforehand, at the usual price
+		return ""
+	}
+	for _, t := range []string{TierFlex, TierBatch, TierPriority, TierFast, TierUltrafast} {
+		if t == name {
+			return t
+		}
+	}
+	return TierOther
+}
+
+// Said says whether the provider counted tokens.
+func (u Usage) Said() bool {
+	return u.Input != 0 || u.Output != 0 || u.CachedInput != 0 || u.CacheWrite != 0 || u.Reasoning != 0
 }
 
 // Reading is what was found in one body.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam/apikey"
@@ -19,6 +20,7 @@ const (
 
 var (
 	ambiguous = &gate.Problem{Status: http.StatusBadRequest, Code: gate.CodeAmbiguous, Message: "The request carries more than one credential. Send one, in one header."}
+	strayKey  = &gate.Problem{Status: http.StatusBadRequest, Code: gate.CodeAmbiguous, Message: "A Sallyport key stands where none is looked for. Send it in one header, as you would send the provider's."}
 	noKey     = &gate.Problem{Status: http.StatusUnauthorized, Code: gate.CodeInvalidKey, Message: "No API key was given. Send a Sallyport key as you would send the provider's."}
 	badKey    = &gate.Problem{Status: http.StatusUnauthorized, Code: gate.CodeInvalidKey, Message: "The API key is not valid."}
 	badPlace  = &gate.Problem{Status: http.StatusForbidden, Code: gate.CodeDenied, Message: "The API key may not be used from this address."}
@@ -50,6 +52,12 @@ func (a authenticate) identify(ctx context.Context, x *gate.Exchange) (gate.Deci
 		}
 		return gate.Decision{}, nil // without one the provider refuses
 	}
+	if stray(x) {
+		return deny(strayKey, "a key outside the credential headers"), nil
+	}
+	if cred == "" && x.Peer != "" && a.m.roster != nil {
+		return a.byPeer(x)
+	}
 	if cred == "" {
 		return deny(noKey, "no key"), nil
 	}
@@ -64,17 +72,13 @@ func (a authenticate) identify(ctx context.Context, x *gate.Exchange) (gate.Deci
 	return a.byKey(x, t)
 }
 
-// byKey does the same work for an unknown id as for a wrong secret: one lookup, one HMAC, two
+// byKey does the same work for an unknown id as for a wrong secret: the same lookups, one HMAC, two
 // comparisons. What is wrong with a key that is otherwise right, only its holder learns.
 func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, error) {
 	now := a.m.now()
-	e, err := a.m.ring.find(t.ID, now)
+	e, known, err := a.m.ring.find(t.ID, now)
 	if err != nil {
 		return gate.Decision{}, err
-	}
-	known := e != nil
-	if !known {
-		e = nobody
 	}
 	k := &e.key
 	sum := a.m.hasher.Sum(t)
@@ -83,17 +87,11 @@ func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, er
 		return deny(badKey, "unknown key or wrong secret"), nil
 	}
 	x.Principal = gate.Principal{Kind: KindKey, ID: k.ID, Name: k.Name, Tenant: k.Tenant, Team: k.Team, Holder: k.Principal, Grant: k}
-	switch {
-	case !current && !now.Before(k.PreviousUntil):
+	if !current && !now.Before(k.PreviousUntil) {
 		return deny(badKey, "secret was rotated away"), nil
-	case a.m.classes.Status(k, now) != "active":
-		return deny(badKey, "key is "+a.m.classes.Status(k, now)), nil
-	case a.m.recalls != nil && a.m.recalls.Recalled(k.ID):
-		return deny(badKey, "key is revoked"), nil
-	case len(k.CIDRs) > 0 && !contains(k.CIDRs, x.ClientAddr):
-		return deny(badPlace, "address outside the key's ranges"), nil
-	case len(k.SPIFFE) > 0 && !peer.Bound(k.SPIFFE, x.Peer):
-		return deny(badPlace, "certificate outside the key's SPIFFE ids"), nil
+	}
+	if p, bad := a.m.ended(k, x, now); p != nil {
+		return deny(p, bad), nil
 	}
 	if a.m.roster != nil {
 		st, err := a.m.roster.Check(k.Tenant, k.Principal, now)
@@ -108,14 +106,29 @@ func (a authenticate) byKey(x *gate.Exchange, t apikey.Token) (gate.Decision, er
 		return deny(badKey, "key is in a list of leaked keys"), nil
 	}
 	if a.m.places != nil {
-		a.m.places.Note(k.ID, x.ClientAddr, k.Shared)
+		a.m.places.NoteAt(k.memo.place(), k.ID, x.ClientAddr, k.Shared)
 	}
 	e.note(now)
 	return gate.Decision{}, nil
 }
 
-// nobody stands in for a key that does not exist. Its hashes are those of no secret; it is refused
-// by name, whatever the comparison says.
+// ended says why a key is of no use to this call, whoever has it; nil: it is.
+func (m *IAM) ended(k *Key, x *gate.Exchange, now time.Time) (*gate.Problem, string) {
+	switch {
+	case m.classes.Status(k, now) != "active":
+		return badKey, "key is " + m.classes.Status(k, now)
+	case m.recalls != nil && m.recalls.Recalled(k.ID):
+		return badKey, "key is revoked"
+	case len(k.CIDRs) > 0 && !contains(k.CIDRs, x.ClientAddr):
+		return badPlace, "address outside the key's ranges"
+	case len(k.SPIFFE) > 0 && !peer.Bound(k.SPIFFE, x.Peer):
+		return badPlace, "certificate outside the key's SPIFFE ids"
+	}
+	return nil, ""
+}
+
+// nobody stands in for a key that does not exist where there are none. Whatever stands in is refused by name,
+// whatever the comparison says.
 var nobody = &entry{}
 
 // deny gives each call a problem of its own, since others may add to it.

@@ -51,6 +51,11 @@ func (a authorize) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, er
 		d, _ := granted(&k.Detail, x)
 		return d, nil
 	}
+	for _, k := range KeysOf(&x.Principal) {
+		if d, ok := granted(&k.Detail, x); !ok {
+			return d, nil
+		}
+	}
 	return gate.Decision{}, nil
 }
 

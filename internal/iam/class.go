@@ -1,9 +1,11 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -121,19 +123,50 @@ func (f *Filter) empty() bool {
 	return !f.All && f.Tenant == "" && f.Team == "" && f.Principal == "" && f.Class == "" && len(f.IDs) == 0 && f.UsedSince.IsZero()
 }
 
+// Check says what is wrong with a filter.
+func (f *Filter) Check() error {
+	if f.empty() {
+		return &Invalid{errors.New("iam: the filter names nothing; say which keys, or all")}
+	}
+	return nil
+}
+
+// names says whether a filter names a key that is living.
+func (f *Filter) names(k *Key, now time.Time) bool {
+	st := k.Status(now)
+	return st != "revoked" && st != "expired" && f.matches(k)
+}
+
 // Matching lists the living keys that a filter names.
 func (s *Service) Matching(ctx context.Context, f Filter) ([]Key, error) {
-	if f.empty() {
-		return nil, &Invalid{errors.New("iam: the filter names nothing; say which keys, or all")}
+	if err := f.Check(); err != nil {
+		return nil, err
 	}
 	keys, err := s.List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	now := s.now()
-	keys = slices.DeleteFunc(keys, func(k Key) bool {
-		st := k.Status(now)
-		return st == "revoked" || st == "expired" || !f.matches(&k)
-	})
-	return keys, nil
+	return slices.DeleteFunc(keys, func(k Key) bool { return !f.names(&k, now) }), nil
+}
+
+// KnownMatching is Service.Matching of the keys in memory, as they were when the store last answered,
+// oldest first; keys that were recalled are not among them. An empty filter names none.
+func (m *IAM) KnownMatching(f Filter) (keys []Key) {
+	if m.ring == nil || f.Check() != nil {
+		return nil
+	}
+	s := m.ring.snap.Load()
+	if s == nil {
+		return nil
+	}
+	now := m.now()
+	for id, c := range s.byID {
+		if k := c.key; f.names(&k, now) && (m.recalls == nil || !m.recalls.Recalled(id)) {
+			k.memo = nil
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b Key) int { return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.ID, b.ID)) })
+	return keys
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/iam"
-	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/quota"
 )
 
 const day = 24 * time.Hour
@@ -106,10 +106,10 @@ func TestNewKeysAreChecked(t *testing.T) {
 	for name, d := range map[string]iam.Detail{
 		"a tool with a space":     {Tools: []string{"a b"}},
 		"too many features":       {Features: long},
-		"a budget without unit":   {Budgets: []iam.Budget{{Amount: 1, Window: document.Span(time.Hour)}}},
+		"a budget without unit":   {Budgets: []iam.Budget{{Amount: 1, Window: quota.Hour}}},
 		"a budget without window": {Budgets: []iam.Budget{{Unit: iam.UnitTokens, Amount: 1}}},
-		"a negative budget":       {Budgets: []iam.Budget{{Unit: iam.UnitTokens, Amount: -1, Window: document.Span(time.Hour)}}},
-		"concurrency in a window": {Budgets: []iam.Budget{{Unit: iam.UnitConcurrency, Amount: 1, Window: document.Span(time.Hour)}}},
+		"a negative budget":       {Budgets: []iam.Budget{{Unit: iam.UnitTokens, Amount: -1, Window: quota.Hour}}},
+		"concurrency in a window": {Budgets: []iam.Budget{{Unit: iam.UnitConcurrency, Amount: 1, Window: quota.Hour}}},
 		"a purpose that escapes":  {Purpose: "\x1b[2J"},
 		"a team that is a key":    {Team: "sp_live_x"},
 	} {

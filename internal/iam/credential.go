@@ -6,17 +6,66 @@ import (
 	"encoding/hex"
 	"hash"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+
+	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/iam/apikey"
 )
 
 // credentialHeaders are where the official SDKs and Azure's put a credential, in canonical form.
 var credentialHeaders = [...]string{"Authorization", "X-Api-Key", "Api-Key"}
 
+// alsoStripped are headers by which another credential, or somebody's word on who the caller is or where,
+// would reach a provider beside the gateway's own credential, which vouches for the call.
+var alsoStripped = [...]string{
+	"X-Goog-Api-Key", "Ocp-Apim-Subscription-Key",
+	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Real-Ip", "True-Client-Ip", "X-Client-Ip", "Cf-Connecting-Ip",
+	"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token",
+	"X-Remote-User", "Remote-User", "X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Groups", "X-Authenticated-User",
+	"X-Forwarded-Client-Cert", "X-Client-Cert", "X-Ssl-Client-Cert", "X-Ssl-Client-Dn", "Client-Cert", "Client-Cert-Chain",
+}
+
+// twin says whether a header name, in canonical form, is that of a credential to who takes _ for -, as CGI and what
+// is like it do (RFC 3875 section 4.1.18), and not to us.
+func twin(name string) bool {
+	if strings.IndexByte(name, '_') < 0 {
+		return false
+	}
+	plain := strings.ReplaceAll(name, "_", "-")
+	for _, c := range credentialHeaders {
+		if strings.EqualFold(plain, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// stray finds a key of ours where none is looked for, so that it would leave with the call: in the target or
+// in another header. Only a whole key, check included, is one.
+func stray(x *gate.Exchange) bool {
+	for k, vs := range x.Header {
+		if slices.Contains(credentialHeaders[:], k) {
+			continue
+		}
+		if slices.ContainsFunc(vs, apikey.In) {
+			return true
+		}
+	}
+	return apikey.In(x.Path) || apikey.In(x.Query)
+}
+
 // credential finds the one credential of a request. ok is false when it could be read in more
-// than one way: a header given twice or as a list, or different credentials in different headers.
-// The gateway and the provider could then each believe another one.
+// than one way: a header given twice or as a list, different credentials in different headers, or one in a
+// header whose name another would read as one of these. The gateway and the provider could then each
+// believe another one.
 func credential(h http.Header) (cred string, ok bool) {
+	for name := range h {
+		if twin(name) {
+			return "", false
+		}
+	}
 	for _, name := range credentialHeaders {
 		vs := h[name]
 		if len(vs) > 1 {

@@ -161,20 +161,34 @@ func (m *IAM) Data() gate.Stage { return data{m} }
 func (data) Name() string { return "authorize_data" }
 
 func (data) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error) {
-	k, ok := x.Principal.Grant.(*Key)
-	if !ok || k == nil || k.Data == nil || x.Record == nil {
+	if x.Record == nil {
 		return gate.Decision{}, nil
+	}
+	if k, ok := x.Principal.Grant.(*Key); ok && (k == nil || k.Data == nil) {
+		return gate.Decision{}, nil // nothing is made for what nearly all are
+	}
+	for _, k := range KeysOf(&x.Principal) {
+		if d, ok := mayHold(k, x); !ok {
+			return d, nil
+		}
+	}
+	return gate.Decision{}, nil
+}
+
+func mayHold(k *Key, x *gate.Exchange) (gate.Decision, bool) {
+	if k.Data == nil {
+		return gate.Decision{}, true
 	}
 	for _, f := range x.Record.Findings {
 		if f.Action == gate.Sanitize && x.Record.Sanitized {
 			continue // it was cut out and does not leave
 		}
 		if f.Direction == gate.Request && !f.Category.Attack() && f.Category != gate.Unread && !glob.Any(k.Data, string(f.Category)) {
-			return deny(notData, "data of class "+string(f.Category)+" outside the key's scope"), nil
+			return deny(notData, "data of class "+string(f.Category)+" outside the key's scope"), false
 		}
 	}
 	if x.Record.MoreFindings > 0 && !unrestricted(k.Data) {
-		return deny(notData, "more findings than are named, and the key's data is restricted"), nil
+		return deny(notData, "more findings than are named, and the key's data is restricted"), false
 	}
-	return gate.Decision{}, nil
+	return gate.Decision{}, true
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
@@ -65,9 +67,9 @@ type Options struct {
 }
 
 // Noter is told where a proven key is used from; shared keys are used from many places on purpose. It
-// must not wait.
+// must not wait. room is at the key, for what it knows of it; nil: there is none.
 type Noter interface {
-	Note(key string, addr netip.Addr, shared bool)
+	NoteAt(room *atomic.Value, key string, addr netip.Addr, shared bool)
 }
 
 // IAM knows callers. It is safe for concurrent use.
@@ -82,9 +84,11 @@ type IAM struct {
 	tokens  TokenVerifier
 	trusted []netip.Prefix
 	roster  *roster.Roster
-	classes Classes
-	now     func() time.Time
-	fault   func(error)
+
+	certified certified
+	classes   Classes
+	now       func() time.Time
+	fault     func(error)
 }
 
 // New in keys mode reads all keys once, so that a gateway that cannot check credentials does not
@@ -200,11 +204,12 @@ func (m *IAM) Ended(id string) bool {
 	return ok && !k.Revoked.IsZero()
 }
 
-// CredentialHeaders lists the headers, in canonical form, that may hold a Sallyport key and must
-// not leave the gateway. In passthrough mode there are none: the credential is the provider's.
+// CredentialHeaders lists the headers, in canonical form, that must not leave the gateway: those that may hold
+// a Sallyport key, and those that would say beside the gateway's own credential who calls or from where. In
+// passthrough mode there are none: the credential is the provider's, and nobody vouches for the caller.
 func (m *IAM) CredentialHeaders() []string {
 	if m.mode != ModeKeys {
 		return nil
 	}
-	return append([]string(nil), credentialHeaders[:]...)
+	return slices.Concat(credentialHeaders[:], alsoStripped[:])
 }

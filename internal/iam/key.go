@@ -12,8 +12,8 @@ import (
 	"unicode/utf8"
 
 	"sallyport.dev/sallyport/internal/iam/apikey"
-	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/peer"
+	"sallyport.dev/sallyport/internal/iam/quota"
 )
 
 // Key is one API key as it is kept. It cannot be used as one: of the secret it holds only hashes.
@@ -80,9 +80,9 @@ type Detail struct {
 
 // Budget is how much of a unit may be used within a window.
 type Budget struct {
-	Unit   string        `json:"unit"` // requests, tokens, cost (micro-units of the currency), bytes, concurrency
-	Amount int64         `json:"amount"`
-	Window document.Span `json:"window,omitzero"` // none for concurrency
+	Unit   string       `json:"unit"` // requests, tokens, cost (micro-units of the currency), bytes, concurrency
+	Amount int64        `json:"amount"`
+	Window quota.Window `json:"window,omitzero"` // none for concurrency
 }
 
 // Scopes is what a key may reach. Each list holds patterns in which * stands for any run of
@@ -190,8 +190,8 @@ const (
 func (b *Budget) Check() error {
 	switch b.Unit {
 	case UnitRequests, UnitTokens, UnitCost, UnitBytes:
-		if w := time.Duration(b.Window); w < time.Second || w > 31*24*time.Hour || w%time.Second != 0 {
-			return fmt.Errorf("iam: budget of %s: expected a window of whole seconds, at most 31 days", b.Unit)
+		if w := b.Window; w != quota.Month && (w < quota.Second || w > 31*quota.Day || w%quota.Second != 0) {
+			return fmt.Errorf("iam: budget of %s: expected a window: month, or whole seconds, at most 31 days", b.Unit)
 		}
 	case UnitConcurrency:
 		if b.Window != 0 {

@@ -3,7 +3,9 @@ package iam
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,14 +21,17 @@ const (
 
 // entry is one key in memory. The key never changes; only the time of use does, once an hour.
 type entry struct {
-	key  Key
-	used *atomic.Int64 // Unix seconds, a multiple of useGrain; shared by successive snapshots
+	key   Key
+	memo  Memo
+	noted atomic.Int64  // of used, what was seen or written here: it is looked at with each call, used seldom
+	used  *atomic.Int64 // Unix seconds, a multiple of useGrain; shared by successive snapshots
 }
 
 // snapshot is all keys as they were at one version. It never changes.
 type snapshot struct {
 	version int64
 	byID    map[string]*entry
+	all     []*entry  // those of byID, in any order
 	checked time.Time // when the store last said that this is how things are
 }
 
@@ -34,28 +39,51 @@ type snapshot struct {
 type keyring struct {
 	store KeyReader
 	now   func() time.Time
+	seed  maphash.Seed
 
 	maxAge time.Duration
 	snap   atomic.Pointer[snapshot]
 
 	mu      sync.Mutex       // one refresh or flush at a time; never taken by find
 	written map[string]int64 // times of use that the store has
+	same    same
 }
 
 func newKeyring(s KeyReader, now func() time.Time) *keyring {
-	return &keyring{store: s, now: now, maxAge: MaxAge, written: map[string]int64{}}
+	return &keyring{store: s, now: now, seed: maphash.MakeSeed(), maxAge: MaxAge, written: map[string]int64{}}
 }
 
 // find looks a key up. The error is a gate.Fault when what is in memory is too old to be trusted.
-func (r *keyring) find(id string, now time.Time) (*entry, error) {
+//
+// An id that there is not takes as long as one that there is (ASVS 5.0 6.3.8): whoever asks for one is given
+// another key in its stead, always the same one, which is compared with in the same way. Both find one key in
+// the map and miss one.
+func (r *keyring) find(id string, now time.Time) (e *entry, known bool, err error) {
 	s := r.snap.Load()
 	if s == nil {
-		return nil, gate.Fail(gate.FailIdentity, fmt.Errorf("iam: no keys were read yet"))
+		return nil, false, gate.Fail(gate.FailIdentity, fmt.Errorf("iam: no keys were read yet"))
 	}
 	if age := now.Sub(s.checked); age > r.maxAge {
-		return nil, gate.Fail(gate.FailIdentity, fmt.Errorf("iam: the key store has not answered for %v", age.Round(time.Second)))
+		return nil, false, gate.Fail(gate.FailIdentity, fmt.Errorf("iam: the key store has not answered for %v", age.Round(time.Second)))
 	}
-	return s.byID[id], nil
+	stand := nobody
+	if len(s.all) > 0 {
+		stand = s.all[maphash.String(r.seed, id)%uint64(len(s.all))]
+	}
+	found, known := s.byID[id]
+	var other [32]byte
+	n := copy(other[:], stand.key.ID)
+	if known {
+		n = copy(other[:], id)
+		other[0] = '!' // of no key
+	}
+	if instead, ok := s.byID[string(other[:n])]; ok {
+		return instead, known, nil
+	}
+	if known {
+		return found, true, nil
+	}
+	return nobody, false, nil
 }
 
 // refresh asks the store for its version, and when it is a new one for the keys that changed.
@@ -72,7 +100,7 @@ func (r *keyring) refresh(ctx context.Context) error {
 		return fmt.Errorf("iam: reading the version of the key store: %w", err)
 	}
 	if v == old.version {
-		r.snap.Store(&snapshot{version: v, byID: old.byID, checked: asked})
+		r.snap.Store(&snapshot{version: v, byID: old.byID, all: old.all, checked: asked})
 		return nil
 	}
 	return r.load(ctx, asked, old.version, old)
@@ -88,9 +116,11 @@ func (r *keyring) load(ctx context.Context, asked time.Time, after int64, old *s
 	if !whole {
 		byID = maps.Clone(old.byID)
 	}
+	r.same.begin(whole)
 	for i := range keys {
 		e := &entry{key: keys[i]}
-		e.key.memo = &Memo{}
+		e.key.memo = &e.memo
+		r.same.of(&e.key)
 		if was := old.byID[e.key.ID]; was != nil {
 			e.used = was.used
 		} else {
@@ -102,14 +132,17 @@ func (r *keyring) load(ctx context.Context, asked time.Time, after int64, old *s
 		}
 		byID[e.key.ID] = e
 	}
-	r.snap.Store(&snapshot{version: v, byID: byID, checked: asked})
+	r.snap.Store(&snapshot{version: v, byID: byID, all: slices.Collect(maps.Values(byID)), checked: asked})
 	return nil
 }
 
 // note remembers that a key was used. It writes shared memory at most once an hour per key.
 func (e *entry) note(now time.Time) {
-	if t := now.Truncate(useGrain).Unix(); e.used.Load() < t {
-		e.used.Store(t)
+	if t := now.Truncate(useGrain).Unix(); e.noted.Load() < t {
+		e.noted.Store(t)
+		if e.used.Load() < t {
+			e.used.Store(t)
+		}
 	}
 }
 

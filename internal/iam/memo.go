@@ -8,6 +8,14 @@ import "sync/atomic"
 type Memo struct {
 	Caller atomic.Value // of package policies
 	Bounds atomic.Value // of package limits
+	Place  atomic.Value // of package places
+}
+
+func (m *Memo) place() *atomic.Value {
+	if m == nil {
+		return nil
+	}
+	return &m.Place
 }
 
 // Memo is nil for a key that is not in the hot path's memory.

@@ -34,8 +34,8 @@ type Identity struct {
 
 	Tenant, Team string
 
-	// OnBehalfOf is the ID of the principal for whom this one acts; empty: for itself. Actors are
-	// the IDs of all who act, this one first (RFC 8693 section 4.1).
+	// OnBehalfOf is the person for whom this one acts; empty: for itself. Actors are all who act, this
+	// one first (RFC 8693 section 4.1). Both are ids of the directory, and so is ID then.
 	OnBehalfOf string
 	Actors     []string
 	// MayAct names the one party that may act for this principal; nil: the token does not say
@@ -49,9 +49,11 @@ type Identity struct {
 
 	Issued, Expires time.Time
 	// Token is issuer ":" jti, by which this one token can be revoked; empty when it has no jti.
-	// Parents are those of the tokens that it was exchanged for.
+	// Parents are those of the tokens that it was exchanged for, and Keys the ids of the API keys that
+	// actors proved themselves with: what limits a key limits the token.
 	Token   string
 	Parents []string
+	Keys    []string
 }
 
 // Actor names a party by its issuer's URL and its subject there.
@@ -85,6 +87,9 @@ func (a authenticate) byToken(ctx context.Context, x *gate.Exchange, token strin
 	}
 	if id == nil {
 		return gate.Decision{}, gate.Fail(gate.FailIdentity, errors.New("iam: a token verifier gave no identity"))
+	}
+	if id.OnBehalfOf != "" {
+		return a.onBehalf(x, id)
 	}
 	tenant := id.Tenant
 	if tenant == "" {
@@ -147,6 +152,26 @@ func scopesOf(grant any) *Scopes {
 	case *Identity:
 		if g != nil {
 			return &g.Scopes
+		}
+	case *Delegation:
+		if g != nil {
+			return &g.Scopes
+		}
+	}
+	return nil
+}
+
+// KeysOf are the keys whose own limits hold for a call: the one that it was made with, or those behind
+// the token that it was made with.
+func KeysOf(p *gate.Principal) []*Key {
+	switch g := p.Grant.(type) {
+	case *Key:
+		if g != nil {
+			return []*Key{g}
+		}
+	case *Delegation:
+		if g != nil {
+			return g.Via
 		}
 	}
 	return nil

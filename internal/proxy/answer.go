@@ -39,6 +39,9 @@ func (c *call) letThrough(ctx context.Context, cancel context.CancelCauseFunc, r
 		resp.Header.Del("Content-Length")
 		resp.ContentLength = -1
 	}
+	if secrets := c.secrets(); len(secrets) > 0 {
+		resp.Body = &masking{ReadCloser: resp.Body, secrets: secrets}
+	}
 	mt, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil && resp.Header.Get("Content-Type") != "" {
 		mt = "invalid"
@@ -242,6 +245,7 @@ func (c *call) answerHeaders(resp *http.Response) http.Header {
 	h := c.w.Header()
 	id := h["Sallyport-Id"]
 	copyHeaders(h, resp.Header)
+	maskHeader(h, c.secrets())
 	h["Sallyport-Id"] = id
 	c.announce(h)
 	if _, ok := h["Content-Type"]; !ok {
@@ -281,6 +285,7 @@ func (c *call) announce(h http.Header) {
 
 func (c *call) trailers(resp *http.Response) {
 	declared := c.w.Header()["Trailer"]
+	maskHeader(resp.Trailer, c.secrets())
 	for k, vs := range resp.Trailer {
 		if slices.Contains(declared, k) {
 			c.w.Header()[k] = vs

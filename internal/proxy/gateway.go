@@ -20,11 +20,15 @@ type Gateway struct {
 	o         Options
 	byName    map[string]*Upstream
 	byDialect map[gate.Dialect]*Upstream
+	strip     map[string]bool // Options.StripCredentials
 }
 
 // New checks the options and builds a gateway.
 func New(o Options) (*Gateway, error) {
-	g := &Gateway{o: o, byName: map[string]*Upstream{}, byDialect: map[gate.Dialect]*Upstream{}}
+	g := &Gateway{o: o, byName: map[string]*Upstream{}, byDialect: map[gate.Dialect]*Upstream{}, strip: map[string]bool{}}
+	for _, k := range o.StripCredentials {
+		g.strip[k] = true
+	}
 	if len(o.Upstreams) == 0 {
 		return nil, errors.New("build gateway: no upstream is configured")
 	}
@@ -72,7 +76,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{g: g, w: w, rc: http.NewResponseController(w), r: r}
 	c.rec = &gate.Record{
 		ID: newID(now), Received: now, ClientAddr: clientAddr(r),
-		Method: r.Method, Path: escapedPath(r), Policy: g.o.Policy, Mode: g.o.Mode,
+		Method: r.Method, Path: recorded(escapedPath(r)), Policy: g.o.Policy, Mode: g.o.Mode,
 		Content: gate.Content{Mode: string(g.o.Content.Mode)},
 	}
 	c.x = &gate.Exchange{ID: c.rec.ID, Method: r.Method, Header: r.Header, ClientAddr: c.rec.ClientAddr, Record: c.rec}
@@ -146,8 +150,8 @@ func (c *call) serve() {
 		c.refuse(&gate.Problem{Status: http.StatusNotFound, Code: gate.CodeNotFound, Message: "No upstream of this gateway takes this path."}, gate.OutcomeRefused)
 		return
 	}
-	c.x.Dialect, c.x.Upstream, c.x.Path = up.Dialect, up.Name, path
-	c.rec.Upstream, c.rec.Path = up.Name, path
+	c.x.Dialect, c.x.Upstream, c.x.Path, c.x.Query = up.Dialect, up.Name, path, r.URL.RawQuery
+	c.rec.Upstream, c.rec.Path = up.Name, recorded(path)
 	c.route = c.d.Route(r.Method, path)
 	c.x.Endpoint, c.rec.Endpoint = c.route.Endpoint, c.route.Endpoint
 

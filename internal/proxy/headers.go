@@ -38,8 +38,10 @@ func connectionFields(h http.Header) map[string]bool {
 	for _, v := range h["Connection"] {
 		for _, f := range strings.Split(v, ",") {
 			f = textproto.CanonicalMIMEHeaderKey(textproto.TrimString(f))
-			// A caller cannot have its own credential or length dropped on the way by naming it.
-			if f == "" || f == "Close" || f == "Authorization" || f == "X-Api-Key" || f == "Content-Length" {
+			// A caller cannot have its own credential dropped on the way by naming it, nor what its body
+			// was read by: the provider would read it in another way. No such field is one of a
+			// connection (RFC 9110 7.6.1).
+			if f == "" || f == "Close" || f == "Authorization" || f == "X-Api-Key" || f == "Api-Key" || strings.HasPrefix(f, "Content-") {
 				continue
 			}
 			if named == nil {
@@ -56,12 +58,14 @@ func (g *Gateway) upstreamHeaders(c *call) http.Header {
 	h := make(http.Header, len(c.r.Header)+2)
 	copyHeaders(h, c.r.Header)
 	for k := range h {
-		if strings.HasPrefix(k, "Sallyport-") || strings.HasPrefix(k, "X-Sallyport-") {
+		// Who reads _ for - must not get what was stripped by its right name.
+		n := k
+		if strings.IndexByte(k, '_') >= 0 {
+			n = textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(k, "_", "-"))
+		}
+		if strings.HasPrefix(n, "Sallyport-") || strings.HasPrefix(n, "X-Sallyport-") || g.strip[n] {
 			delete(h, k)
 		}
-	}
-	for _, k := range g.o.StripCredentials {
-		h.Del(k)
 	}
 	up := c.up
 	if cred := c.credential.Reveal(); cred != "" {

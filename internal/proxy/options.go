@@ -90,7 +90,8 @@ type Options struct {
 	Timeouts Timeouts
 	// Uninspected says what happens to what cannot be read.
 	Uninspected func(gate.UninspectedKind) gate.Action
-	// StripCredentials removes the caller's credential headers before forwarding (keys mode).
+	// StripCredentials are headers, in canonical form, that do not go on, however their names are written (keys
+	// mode): the caller's credentials, and what says who calls or from where.
 	StripCredentials []string
 	// Peer, when set, names the caller by its client certificate, which the listener's own TLS
 	// configuration has verified. It is asked once for every call over TLS; an error refuses the

@@ -5,14 +5,23 @@ import (
 	"strings"
 
 	"sallyport.dev/sallyport/internal/gate"
+	"sallyport.dev/sallyport/internal/iam/apikey"
 	"sallyport.dev/sallyport/internal/wire"
 )
+
+// Reserved begins the gateway's own paths. They are never forwarded, also where nothing answers at them: a
+// person's token that was sent to an exchange that is switched off must not reach a provider. No upstream
+// can be called "-", and no provider's interface begins so.
+const Reserved = "/-/"
 
 // route finds the upstream of a request and the escaped path it has there. A first path element
 // that is an upstream's name chooses that upstream and is stripped; else the dialect of the path
 // does; a lone upstream takes all. ok is false when nothing takes it.
 func (g *Gateway) route(r *http.Request) (up *Upstream, path string, ok bool) {
 	path = escapedPath(r)
+	if strings.HasPrefix(path, Reserved) {
+		return nil, path, false
+	}
 	if name, rest, found := strings.Cut(strings.TrimPrefix(path, "/"), "/"); found {
 		if u := g.byName[name]; u != nil {
 			return u, "/" + rest, true
@@ -38,6 +47,14 @@ func escapedPath(r *http.Request) string {
 		return p
 	}
 	return r.URL.EscapedPath() // absolute-form, which headguard has checked, or "*"
+}
+
+// recorded is the path as the record keeps it: of one that holds a key of ours, nothing.
+func recorded(path string) string {
+	if apikey.In(path) {
+		return ""
+	}
+	return path
 }
 
 // dotted says whether a path has an element . or .., written plainly or encoded: the provider may

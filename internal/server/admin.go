@@ -60,7 +60,7 @@ func (k *desk) handler() (*api.API, error) {
 		return nil, err
 	}
 	d := &admin.Deps{
-		Docs: k.store.docs, Keys: keys, Classes: func() iam.Classes { return keyClasses(k.cfg()) }, Vault: k.people.vault, Seals: k.people.seals, Now: time.Now,
+		Docs: k.store.docs, Keys: keys, Classes: func() iam.Classes { return keyClasses(k.cfg()) }, Vault: k.people.vault, Seals: k.people.seals, Signing: k.people.signing, Now: time.Now,
 		Tenants: func() []string {
 			ids := []string{""}
 			for id := range k.people.roster.Tenants() {
@@ -185,7 +185,7 @@ func (k *desk) keyWith(r *http.Request, feature string, nobody error) (*iam.Key,
 // administer opens the socket of the data directory, and the console's listener where there is one.
 func (s *Server) administer(ctx context.Context, cfg *config.Config) error {
 	k := &desk{
-		state: s.state, store: s.store, people: s.people, note: s.audit, log: s.log, recall: s.recall,
+		state: s.state, store: s.store, people: s.people, note: s.repeats, log: s.log, recall: s.recall,
 		cfg: func() *config.Config { s.mu.Lock(); defer s.mu.Unlock(); return s.cfg },
 		who: func() *iam.IAM {
 			if g := s.graph.Load(); g.who.Keyed() {
@@ -200,6 +200,7 @@ func (s *Server) administer(ctx context.Context, cfg *config.Config) error {
 		return fmt.Errorf("build administration: %w", err)
 	}
 	s.ran.Go(func() { k.sweep(ctx) })
+	s.ran.Go(func() { s.repeats.Run(ctx) })
 	ln, err := local.Listen(cfg.DataDir)
 	if err != nil {
 		return fmt.Errorf("open administration: %w", err)

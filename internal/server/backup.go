@@ -15,13 +15,15 @@ import (
 	"sallyport.dev/sallyport/internal/iam/account"
 	"sallyport.dev/sallyport/internal/iam/datakeys"
 	"sallyport.dev/sallyport/internal/iam/session"
+	"sallyport.dev/sallyport/internal/iam/signing"
 	"sallyport.dev/sallyport/internal/iam/sso"
 	"sallyport.dev/sallyport/internal/secret/envelope"
 	"sallyport.dev/sallyport/internal/store/backup"
 )
 
-// passing are documents that a backup leaves out: who is signed in, and what is under way.
-var passing = []string{session.Kind, account.KindTicket, sso.KindOnce}
+// passing are documents that a backup leaves out: who is signed in, what is under way, and keys that sign
+// tokens of a quarter of an hour.
+var passing = []string{session.Kind, account.KindTicket, sso.KindOnce, signing.Kind}
 
 // Backup writes everything that the database of a configuration holds to w, as it is at one moment, while
 // a gateway runs or not. See package backup. The caller has put it on the record.

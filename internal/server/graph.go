@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"sync"
 	"time"
 
@@ -16,8 +15,8 @@ import (
 	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/apikey"
+	"sallyport.dev/sallyport/internal/iam/exchange"
 	"sallyport.dev/sallyport/internal/iam/leak"
-	"sallyport.dev/sallyport/internal/iam/price"
 	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/inspect"
 	"sallyport.dev/sallyport/internal/inspect/allow"
@@ -50,6 +49,7 @@ type graph struct {
 	shadowed   string                       // id of the shadow pack
 	keysets    map[string]*keyset           // by the part of the configuration they are read for
 	transports map[string]*http.Transport   // by the part of the configuration they were made from
+	exchange   *exchange.Handler            // nil: tokens are not exchanged
 	stop       context.CancelFunc
 	ran        sync.WaitGroup
 }
@@ -92,7 +92,7 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	g.policy, g.pack, g.problem = policyHash(cfg, det.det, allowed), det.pack, det.problem
 	front := s.shadow(ctx, cfg, g, inspector, allowed)
 	uninspected := cfg.Proxy.Uninspected.Action
-	limit, err := s.limit(cfg)
+	limit, err := s.limit()
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,13 @@ func (s *Server) build(cfg *config.Config) (_ *graph, err error) {
 	if g.gateway, err = proxy.New(o); err != nil {
 		return nil, err
 	}
+	if g.exchange, err = s.exchanger(ctx, cfg, g); err != nil {
+		return nil, err
+	}
 	g.ran.Go(func() { who.Run(ctx) })
+	if g.exchange != nil {
+		g.ran.Go(func() { s.people.signing.Run(ctx) })
+	}
 	return g, nil
 }
 
@@ -148,23 +154,8 @@ func (s *Server) stages(who *iam.IAM, limit, shape, inspect gate.Stage) []gate.S
 }
 
 // limit is the stage that keeps calls within their limits.
-func (s *Server) limit(cfg *config.Config) (*quota.Stage, error) {
-	prices, err := price.Example()
-	if err != nil {
-		return nil, err
-	}
-	if cfg.IAM.Prices != "" {
-		b, err := os.ReadFile(cfg.IAM.Prices)
-		if err != nil {
-			return nil, fmt.Errorf("read iam.prices: %w", err)
-		}
-		own, err := price.Parse(cfg.IAM.Prices, b)
-		if err != nil {
-			return nil, fmt.Errorf("read iam.prices: %w", err)
-		}
-		prices = own.Over(prices)
-	}
-	return quota.NewStage(quota.StageOptions{Engine: s.quota, Bounds: s.people.limits.Bounds, Prices: prices})
+func (s *Server) limit() (*quota.Stage, error) {
+	return quota.NewStage(quota.StageOptions{Engine: s.quota, Bounds: s.people.limits.Bounds, Prices: &s.prices})
 }
 
 // bodyGrace is how long a body may take before its rate counts.

@@ -115,7 +115,7 @@ type hot struct {
 	asks          *asks
 	arrive, admit *gate.Pipeline
 	settle        func(*gate.Exchange)
-	tokens        []string
+	tokens        []string // as they stand in the header
 	hasher        *apikey.Hasher
 	refresh       func(context.Context) error
 	policies      int
@@ -159,11 +159,11 @@ func newHot(tb testing.TB) *hot {
 					return err
 				},
 				func() error {
-					_, err := document.Put(ctx, tx, limits.Limit{ID: "cost_" + tenant, Tenant: tenant, Of: limits.OfTenant, Unit: "cost", Amount: 1 << 49, Window: document.Span(30 * 24 * time.Hour)}, 0)
+					_, err := document.Put(ctx, tx, limits.Limit{ID: "cost_" + tenant, Tenant: tenant, Of: limits.OfTenant, Unit: "cost", Amount: 1 << 49, Window: quota.Month}, 0)
 					return err
 				},
 				func() error {
-					_, err := document.Put(ctx, tx, limits.Limit{ID: "each_" + tenant, Tenant: tenant, Of: limits.EachKey, Model: "gpt-*", Unit: "requests", Amount: 1 << 49, Window: document.Span(time.Minute)}, 0)
+					_, err := document.Put(ctx, tx, limits.Limit{ID: "each_" + tenant, Tenant: tenant, Of: limits.EachKey, Model: "gpt-*", Unit: "requests", Amount: 1 << 49, Window: quota.Minute}, 0)
 					return err
 				},
 			}
@@ -191,10 +191,10 @@ func newHot(tb testing.TB) *hot {
 			Scopes: iam.Scopes{Upstreams: []string{"openai"}, Endpoints: []string{"chat.*", "responses"}, Models: []string{"gpt-5*"}},
 			CIDRs:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 			Detail: iam.Detail{Team: fmt.Sprintf("team_%d", t), Principal: fmt.Sprintf("user_%d", t), Class: "web", Budgets: []iam.Budget{
-				{Unit: "tokens", Amount: 1 << 49, Window: document.Span(quota.Day)}, {Unit: "concurrency", Amount: 1000},
+				{Unit: "tokens", Amount: 1 << 49, Window: quota.Day}, {Unit: "concurrency", Amount: 1000},
 			}},
 		}
-		h.tokens[i] = tok.Secret().Reveal()
+		h.tokens[i] = "Bearer " + tok.Secret().Reveal()
 	}
 	s.store = &store{keys: countedKeys{keys, h.asks}, docs: countedDocs{docs, h.asks}, close: func() error { return nil }}
 	s.people, err = newPeople(ctx, cfg, s.store, s.log, func(context.Context, string, map[string]string) error { return nil })
@@ -205,7 +205,10 @@ func newHot(tb testing.TB) *hot {
 	must(err)
 	who, err := s.identity(ctx, cfg, &graph{})
 	must(err)
-	limit, err := s.limit(cfg)
+	p, err := readPrices(cfg.IAM.Prices)
+	must(err)
+	s.prices.Store(p)
+	limit, err := s.limit()
 	must(err)
 	h.policies = s.people.rules.InForce()
 	h.settle = limit.Settle
@@ -263,7 +266,7 @@ func hotPath(tb testing.TB) *hot {
 		hotOne = newHot(tb)
 		header, c := http.Header{"Authorization": {""}}, newHotCall()
 		for _, tok := range hotOne.tokens { // all callers are known, as they are after a while
-			header["Authorization"][0] = "Bearer " + tok
+			header["Authorization"][0] = tok
 			if err := hotOne.call(context.Background(), c, header); err != nil {
 				tb.Fatal(err)
 			}
@@ -286,7 +289,7 @@ func TestTheHotPathAsksNoDatabase(t *testing.T) {
 	}
 	header, c := http.Header{"Authorization": {""}}, newHotCall()
 	for _, tok := range h.tokens {
-		header["Authorization"][0] = "Bearer " + tok
+		header["Authorization"][0] = tok
 		if err := h.call(context.Background(), c, header); err != nil {
 			t.Fatal(err)
 		}
@@ -328,7 +331,7 @@ func benchHot(b *testing.B, busy int) {
 		i := int(worker.Add(1)) * 31337
 		for pb.Next() {
 			i = (i + 7919) % busy
-			header["Authorization"][0] = "Bearer " + h.tokens[i]
+			header["Authorization"][0] = h.tokens[i]
 			if err := h.call(context.Background(), c, header); err != nil {
 				b.Error(err)
 				return
@@ -372,7 +375,7 @@ func benchHot(b *testing.B, busy int) {
 // hash is what the digest of a key costs: a measure of how much of a processor there is to be had, since
 // the machines that this runs on are shared.
 func (h *hot) hash() time.Duration {
-	t, _ := apikey.Parse(h.tokens[0])
+	t, _ := apikey.Parse(strings.TrimPrefix(h.tokens[0], "Bearer "))
 	const n = 20_000
 	cpu := cpuTime()
 	for range n {

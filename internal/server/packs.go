@@ -187,11 +187,10 @@ func (s *Server) marks(cfg *config.Config) (m marks) {
 	return m
 }
 
-// same says whether nothing changed. A file that is replaced is another file.
+// same says whether nothing changed.
 func (m marks) same(o marks) bool {
 	for i := range m {
-		a, b := m[i], o[i]
-		if (a == nil) != (b == nil) || a != nil && (!os.SameFile(a, b) || !a.ModTime().Equal(b.ModTime()) || a.Size() != b.Size()) {
+		if !unchanged(m[i], o[i]) {
 			return false
 		}
 	}

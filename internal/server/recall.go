@@ -69,9 +69,17 @@ func (r recaller) Known(id string) (iam.Key, bool) {
 	return iam.Key{}, false
 }
 
-// Recall ends a key on this gateway, and on the others where everywhere is true.
-func (r recaller) Recall(ctx context.Context, id string) (everywhere bool, err error) {
-	return r.book.Recall(ctx, id)
+// KnownMatching finds living keys in memory.
+func (r recaller) KnownMatching(f iam.Filter) []iam.Key {
+	if m := r.who(); m != nil {
+		return m.KnownMatching(f)
+	}
+	return nil
+}
+
+// Recall ends keys on this gateway, and on the others where everywhere is true.
+func (r recaller) Recall(ctx context.Context, ids ...string) (everywhere bool, err error) {
+	return r.book.Recall(ctx, ids...)
 }
 
 // Tell is for gateways that the database does not answer.

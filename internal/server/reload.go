@@ -15,8 +15,8 @@ import (
 // followEvery is how often the data directory is looked at for another active pack or allow-list.
 const followEvery = 300 * time.Millisecond
 
-// follow reloads when the configuration file changes, and when another pack is made active or the
-// allow-list changes. The latter are looked for by name, not watched: a file that is replaced cannot be
+// follow reloads when the configuration file changes, when another pack is made active or the allow-list
+// changes, and when the file of prices does. The latter are looked for by name, not watched: a file that is replaced cannot be
 // missed so, on any file system.
 func (s *Server) follow(ctx context.Context) {
 	go func() {
@@ -39,6 +39,7 @@ func (s *Server) follow(ctx context.Context) {
 			_ = s.Refresh(ctx) // says in the log what happened
 		}
 	}()
+	go s.followPrices(ctx)
 	if s.path == "" {
 		return
 	}
@@ -56,10 +57,17 @@ func (s *Server) Reload(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cfg, err := config.Load(s.path)
+	var p *prices
+	if err == nil {
+		p, err = readPrices(cfg.IAM.Prices)
+	}
 	if err == nil {
 		err = s.replace(cfg)
 	}
 	s.reloaded(ctx, "config_reload", "configuration", err)
+	if err == nil {
+		s.setPrices(ctx, p)
+	}
 	return err
 }
 

@@ -15,10 +15,13 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/audit"
+	"sallyport.dev/sallyport/internal/audit/repeats"
 	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/iam/exchange"
 	"sallyport.dev/sallyport/internal/iam/places"
 	"sallyport.dev/sallyport/internal/iam/quota"
 	"sallyport.dev/sallyport/internal/iam/recall"
+	"sallyport.dev/sallyport/internal/iam/throttle"
 	"sallyport.dev/sallyport/internal/proxy"
 	"sallyport.dev/sallyport/internal/proxy/headguard"
 	"sallyport.dev/sallyport/internal/store/redis"
@@ -35,11 +38,14 @@ type Server struct {
 	store   *store
 	people  *people
 	places  *places.Detector
-	shared  *redis.Store  // of limits; nil: they are this gateway's own
-	recall  *recall.Book  // keys that ended; nil: there are none
-	quota   *quota.Engine // outlives a configuration, so that a reload forgets nothing
-	certs   *certificates // of callers; nil: none are asked for
+	shared  *redis.Store // of limits; nil: they are this gateway's own
+	recall  *recall.Book // keys that ended; nil: there are none
+	prices  priceBook
+	quota   *quota.Engine      // outlives a configuration, so that a reload forgets nothing
+	certs   *certificates      // of callers; nil: none are asked for
+	tries   *throttle.Throttle // to exchange tokens
 	audit   *audit.Log
+	repeats *repeats.Repeats // before it, for administration and sign-in
 	load    *proxy.Load
 
 	mu    sync.Mutex // one reload at a time
@@ -71,6 +77,7 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	if s.audit, err = openAudit(cfg, log); err != nil {
 		return nil, err
 	}
+	s.repeats = repeats.New(s.audit, nil)
 	if s.store, err = openStore(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -96,6 +103,11 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	if s.certs, err = s.openSPIFFE(ctx, cfg); err != nil {
 		return nil, err
 	}
+	p, err := readPrices(cfg.IAM.Prices)
+	if err != nil {
+		return nil, err
+	}
+	s.prices.Store(p)
 	g, err := s.build(cfg)
 	if err != nil {
 		return nil, err
@@ -115,7 +127,7 @@ func Start(ctx context.Context, cfg *config.Config, path string, log *slog.Logge
 	if err := s.administer(ctx, cfg); err != nil {
 		return nil, err
 	}
-	note := map[string]string{"policy": g.policy, "pack": g.pack, "mode": cfg.Inspect.Mode, "version": Version()}
+	note := map[string]string{"policy": g.policy, "pack": g.pack, "mode": cfg.Inspect.Mode, "prices": p.digest, "version": Version()}
 	if g.problem != "" {
 		note["pack_problem"] = g.problem
 	}
@@ -188,17 +200,31 @@ func (s *Server) listen() error {
 
 // serve gives one call to the graph of the moment. A call keeps the graph it started with.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/-/health" {
+	if own := s.own(r.URL.Path); own != nil {
 		// The guard judges every head of a connection, in order.
 		if err := headguard.Check(r.Context(), r); err != nil {
 			w.Header().Set("Connection", "close")
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
-		s.health(w)
+		own.ServeHTTP(w, r)
 		return
 	}
 	s.graph.Load().gateway.ServeHTTP(w, r)
+}
+
+// own is what answers at one of the gateway's own paths; nil: nothing, and the call is the data plane's, which
+// forwards none of these.
+func (s *Server) own(path string) http.Handler {
+	switch path {
+	case proxy.Reserved + "health":
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { s.health(w) })
+	case exchange.TokenPath, exchange.KeysPath:
+		if h := s.graph.Load().exchange; h != nil {
+			return h
+		}
+	}
+	return nil
 }
 
 // health says whether calls are being taken: 200, or 503 while the record cannot be written.
@@ -260,6 +286,13 @@ func (s *Server) close() {
 		if err := s.store.close(); err != nil {
 			s.log.Error("cannot close the database", "error", err)
 		}
+	}
+	if s.repeats != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		if err := s.repeats.Close(ctx); err != nil {
+			s.log.Error("cannot record how many refusals there were", "error", err)
+		}
+		cancel()
 	}
 	if s.audit != nil {
 		if err := s.audit.Close(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/mirror"
+	"sallyport.dev/sallyport/internal/iam/revocation"
 	"sallyport.dev/sallyport/internal/iam/session"
 )
 
@@ -50,6 +51,7 @@ func (k *desk) sweep(ctx context.Context) {
 			k.endWhoLeft(ctx)
 			for what, f := range map[string]func(context.Context) (int, error){
 				"sign-ins": k.signin.accounts.Sweep, "assertions": k.sso.Sweep, "tombstones": k.store.purge, "tries": k.signin.throttle.Sweep,
+				"revocations": k.sweepRevocations,
 			} {
 				n, err := f(ctx)
 				if err != nil && ctx.Err() == nil {
@@ -60,6 +62,10 @@ func (k *desk) sweep(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func (k *desk) sweepRevocations(ctx context.Context) (int, error) {
+	return revocation.Sweep(ctx, k.store.docs, time.Now())
 }
 
 // standing says when people or tenants changed, so that those who left are looked for.

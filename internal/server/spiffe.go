@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/config"
-	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/spiffe"
 )
 
@@ -35,8 +34,13 @@ func (s *Server) openSPIFFE(ctx context.Context, cfg *config.Config) (*certifica
 	}
 	srv, err := spiffe.New(spiffe.Options{Source: source, Allow: c.Allow, Revoked: func(id string) bool {
 		// A service or agent of the directory that is not in good standing does not even connect.
-		st, known, err := s.people.roster.BySubject(directory.Subject{Issuer: "spiffe", Subject: id}, time.Now())
-		return err != nil || known && st.Bad != ""
+		now := time.Now()
+		p, n, err := s.people.roster.ByCertificate(id, now)
+		if err != nil || n != 1 { // of several, none is known to be who connects
+			return err != nil
+		}
+		st, err := s.people.roster.Check(p.Tenant, p.ID, now)
+		return err != nil || st.Bad != ""
 	}})
 	if err != nil {
 		_ = source.Close()

@@ -14,11 +14,14 @@ import (
 	"sallyport.dev/sallyport/internal/iam/datakeys"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/jwtbearer"
 	"sallyport.dev/sallyport/internal/iam/limits"
 	"sallyport.dev/sallyport/internal/iam/mirror"
 	"sallyport.dev/sallyport/internal/iam/policies"
 	"sallyport.dev/sallyport/internal/iam/quota"
+	"sallyport.dev/sallyport/internal/iam/revocation"
 	"sallyport.dev/sallyport/internal/iam/roster"
+	"sallyport.dev/sallyport/internal/iam/signing"
 	"sallyport.dev/sallyport/internal/iam/throttle"
 	"sallyport.dev/sallyport/internal/iam/vault"
 	"sallyport.dev/sallyport/internal/secret/envelope"
@@ -89,6 +92,10 @@ type people struct {
 	vault  *vault.Vault
 	rules  *policies.Policies
 	limits *limits.Limits
+	// signing are the keys of exchanged tokens. There are none unless tokens are exchanged.
+	signing *signing.Keys
+	// revoked are tokens that ended early, for all verifiers.
+	revoked *jwtbearer.Revocations
 
 	standing standing
 }
@@ -118,7 +125,8 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 		}
 	})
 	m.Age(cfg.IAM.Offline)
-	p := &people{mirror: m, roster: roster.New(m), access: access.New(m), seals: seals}
+	p := &people{mirror: m, roster: roster.New(m), access: access.New(m), seals: seals, revoked: &jwtbearer.Revocations{}}
+	revocation.Follow(m, p.revoked)
 	p.vault, err = vault.New(vault.Options{
 		Store: s.docs, Sealer: seals, Mirror: m,
 		Record: func(ctx context.Context, c vault.Change) error {
@@ -132,6 +140,16 @@ func newPeople(ctx context.Context, cfg *config.Config, s *store, log *slog.Logg
 			}
 		},
 	})
+	if err != nil {
+		return nil, err
+	}
+	p.signing, err = signing.New(signing.Options{Store: s.docs, Sealer: seals, Mirror: m, Fault: func(err error) {
+		if err != nil {
+			log.Error("a signing key cannot be made or opened", "error", err)
+		} else {
+			log.Info("all signing keys can be opened again")
+		}
+	}})
 	if err != nil {
 		return nil, err
 	}

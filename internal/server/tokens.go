@@ -24,11 +24,11 @@ type keyset struct {
 // tokens builds the verifier of a configuration's issuers; nil when it has none. Key sets that an
 // earlier graph reads already are taken over.
 func (s *Server) tokens(ctx context.Context, cfg *config.Config, g *graph) (iam.TokenVerifier, error) {
-	if len(cfg.IAM.Issuers) == 0 {
-		return nil, nil
-	}
-	o := jwtbearer.Options{}
+	o := jwtbearer.Options{Revocations: s.people.revoked}
 	for _, c := range cfg.IAM.Issuers {
+		if len(c.Rules) == 0 {
+			continue // of people only, see iam.exchange
+		}
 		set, err := s.keyset(ctx, cfg, c, g)
 		if err != nil {
 			return nil, fmt.Errorf("iam.issuers %s: %w", c.Name, err)
@@ -38,6 +38,12 @@ func (s *Server) tokens(ctx context.Context, cfg *config.Config, g *graph) (iam.
 			is.Rules = append(is.Rules, tokenRule(r))
 		}
 		o.Issuers = append(o.Issuers, is)
+	}
+	if cfg.IAM.Exchange != nil {
+		o.Issuers = append(o.Issuers, s.ownIssuer(cfg))
+	}
+	if len(o.Issuers) == 0 {
+		return nil, nil
 	}
 	v, err := jwtbearer.New(o)
 	if err != nil {
@@ -52,19 +58,27 @@ func tokenRule(c config.TokenRule) jwtbearer.Rule {
 		ns, name, _ := strings.Cut(c.ServiceAccount, "/")
 		r = jwtbearer.ServiceAccount(ns, name)
 	}
-	for _, cl := range c.Claims {
-		r.Claims = append(r.Claims, jwtbearer.Claim{Path: cl.Path, Pattern: cl.Pattern})
-	}
+	r.Claims = append(r.Claims, tokenClaims(c.Claims)...)
 	kinds := map[string]string{"service": iam.KindService, "agent": iam.KindAgent, "person": iam.KindPerson}
 	r.Kind, r.Tenant, r.Team = kinds[c.Kind], c.Tenant, c.Team
 	r.Scopes = iam.Scopes{Upstreams: c.Upstreams, Endpoints: c.Endpoints, Models: c.Models}
 	return r
 }
 
+func tokenClaims(cs []config.TokenClaim) (out []jwtbearer.Claim) {
+	for _, c := range cs {
+		out = append(out, jwtbearer.Claim{Path: c.Path, Pattern: c.Pattern})
+	}
+	return out
+}
+
 // keyset finds or begins the reading of an issuer's keys. An issuer that does not answer does not keep
 // the gateway from starting: its tokens are refused until it does.
 func (s *Server) keyset(ctx context.Context, cfg *config.Config, c config.Issuer, g *graph) (*jwks.Set, error) {
 	name := fmt.Sprintf("%s|%s|%s|%v|%s|%v", c.URL, c.JWKSURL, c.JWKSFile, c.Bearer, c.CAFile, cfg.Proxy.AllowPrivate)
+	if g.keysets[name] != nil {
+		return g.keysets[name].set, nil
+	}
 	if old := s.graph.Load(); old != nil && old.keysets[name] != nil {
 		g.keysets[name] = old.keysets[name]
 		return g.keysets[name].set, nil

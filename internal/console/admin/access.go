@@ -115,12 +115,23 @@ func (d *Deps) roles() resource[access.Role, RoleSpec] {
 		if before.Name != "" && before.Name != in.Name {
 			return api.Refuse(http.StatusUnprocessableEntity, "invalid", "A role keeps its name: bindings refer to it.")
 		}
-		set, _, err := access.Fresh(ctx, tx)
+		set, all, err := access.Fresh(ctx, tx)
 		if err != nil {
 			return err
 		}
 		if c.Actor.Kind == KindLocal {
 			return invalidRBAC(localRole(*r))
+		}
+		// Where the role is denied, to take a permission out of it is to take a denial of that away.
+		if before.Name != "" && less(before, *r) {
+			for _, b := range all {
+				if b.Effect != rbac.Deny || b.Tenant != r.Tenant || b.Role != r.Name {
+					continue
+				}
+				if err := set.CheckRemoval(Subjects(c.Actor), b); err != nil {
+					return invalidRBAC(err)
+				}
+			}
 		}
 		return invalidRBAC(set.CheckRole(Subjects(c.Actor), r.RBAC()))
 	}
@@ -145,6 +156,14 @@ func (d *Deps) roles() resource[access.Role, RoleSpec] {
 			return nil
 		},
 	}
+}
+
+// less says whether a role lost a permission.
+func less(before, after access.Role) bool {
+	gone := func(a, b []rbac.Permission) bool {
+		return slices.ContainsFunc(a, func(p rbac.Permission) bool { return !slices.Contains(b, p) })
+	}
+	return gone(before.Permissions, after.Permissions) || gone(before.Own, after.Own)
 }
 
 // localRole checks the form of a role that its author needs no permission for: it is tried on somebody
@@ -278,7 +297,8 @@ func (d *Deps) leaves(ctx context.Context, r document.Reader, tenant, user strin
 }
 
 // holdsAll says whether the actor holds everything that is bound to a person, a group, or a program, by
-// themselves or by a group they are in: only then may the actor act as them, or have others do so.
+// themselves or by a group they are in: only then may the actor act as them, or have others do so. Where
+// anything is bound, it takes a fresh second factor, as giving the roles themselves does.
 func (d *Deps) holdsAll(ctx context.Context, c *api.Call, r document.Reader, id string) error {
 	if c.Actor.Kind == KindLocal || c.Actor.ID == id {
 		return nil
@@ -300,6 +320,9 @@ func (d *Deps) holdsAll(ctx context.Context, c *api.Call, r document.Reader, id 
 	for _, b := range all {
 		if b.Tenant != c.Tenant || !theirs[b.Subject.ID] {
 			continue
+		}
+		if err := c.Fresh("who has roles"); err != nil {
+			return err
 		}
 		// As if the actor made the binding, or, of a denial, took it away.
 		err := set.CheckBinding(Subjects(c.Actor), b)

@@ -3,6 +3,7 @@
 package admin
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -32,6 +33,10 @@ type Deps struct {
 	Sessions *session.Sessions
 	// SSO signs people in with the identity providers of their tenant; nil: it cannot here.
 	SSO *sso.Service
+	// Signing are the keys of exchanged tokens; nil: there are none here.
+	Signing interface {
+		Replace(ctx context.Context) (ended int, err error)
+	}
 	// Approvals keeps acts that wait for a second person.
 	Approvals *approval.Service
 	// Secure says that the console is served over TLS, which names its cookies.
@@ -48,7 +53,7 @@ func Routes(d *Deps) []api.Route {
 	var rs []api.Route
 	for _, more := range [][]api.Route{
 		d.tenants(), d.teams().routes(d), d.users().routes(d), d.groups().routes(d), d.services().routes(d), d.agents().routes(d),
-		d.builtinRoles(), d.roles().routes(d), d.bindings().routes(d), d.policies().routes(d), d.limits().routes(d), d.keys(), d.people(), d.factors(), d.passkeys(),
+		d.builtinRoles(), d.roles().routes(d), d.bindings().routes(d), d.policies().routes(d), d.limits().routes(d), d.keys(), d.revocations(), d.people(), d.factors(), d.passkeys(),
 		d.identityProviders(), d.mappings(), d.scimTokens(), d.providers(), d.changes(), d.system(),
 	} {
 		rs = append(rs, more...)

@@ -172,3 +172,33 @@ func TestSecretsAreShownOnce(t *testing.T) {
 		t.Error("a value was revealed without a record")
 	}
 }
+
+// A certificate that opens the data plane is as good as a key: who may make services but no keys gives none.
+func TestScopesOfAProgramWantTheRightToMakeKeys(t *testing.T) {
+	h := newHouse(t)
+	insert(h, access.Role{ID: "role_programs", Tenant: "acme", Name: "programs", Permissions: []rbac.Permission{"read:service", "write:service"}})
+	insert(h, access.Binding{ID: "b_programs", Tenant: "acme", Kind: rbac.User, Subject: "none_acme", Role: "programs"})
+	insert(h, directory.Service{ID: "service_open", Tenant: "acme", Name: "open", Scopes: directory.Scopes{Upstreams: []string{"*"}, Endpoints: []string{"*"}, Models: []string{"*"}}})
+	check(t, h.mirror.Refresh(ctx))
+	const subject = `,"subjects":[{"issuer":"spiffe","subject":"spiffe://acme/x"}]`
+	for _, c := range []struct{ name, role, method, path, body, expect string }{
+		{"a service without scopes", "none", "POST", "services", `{"name":"x"` + subject + `}`, ""},
+		{"a service with them", "none", "POST", "services", `{"name":"y",` + scopes + `}`, "forbidden"},
+		{"an agent with them", "none", "POST", "agents", `{"name":"y",` + scopes + `}`, "forbidden"},
+		{"scopes for one there is", "none", "PUT", "services/service_acme", `{"name":"service",` + scopes + `}`, "forbidden"},
+		{"a certificate for one with scopes", "none", "PUT", "services/service_open", `{"name":"open",` + scopes + `,"subjects":[{"issuer":"spiffe","subject":"spiffe://acme/mine"}]}`, "forbidden"},
+		{"another name for it", "none", "PUT", "services/service_open", `{"name":"opened",` + scopes + `}`, ""},
+		{"fewer scopes", "none", "PUT", "services/service_open", `{"name":"opened"}`, ""},
+		{"an admin", "admin", "PUT", "agents/agent_acme", `{"name":"agent",` + scopes + `}`, ""},
+		{"no pattern", "admin", "PUT", "agents/agent_acme", `{"name":"agent","scopes":{"upstreams":["a b"],"endpoints":[],"models":[]}}`, "invalid"},
+		{"no SPIFFE id", "admin", "PUT", "agents/agent_acme", `{"name":"agent","subjects":[{"issuer":"spiffe","subject":"acme/x"}]}`, "invalid"},
+		{"every trust domain", "admin", "PUT", "agents/agent_acme", `{"name":"agent","subjects":[{"issuer":"spiffe","subject":"spiffe://*/x"}]}`, "invalid"},
+		{"a trust domain alone", "admin", "PUT", "agents/agent_acme", `{"name":"agent","subjects":[{"issuer":"spiffe","subject":"spiffe://acme"}]}`, "invalid"},
+		{"more than a segment", "admin", "PUT", "agents/agent_acme", `{"name":"agent","subjects":[{"issuer":"spiffe","subject":"spiffe://acme/**"}]}`, "invalid"},
+	} {
+		h.as(c.role, "acme")
+		if status, code := h.send(c.method, "/tenants/acme/"+c.path, c.body); code != c.expect {
+			t.Errorf("%s: %d %s, want %s", c.name, status, code, c.expect)
+		}
+	}
+}

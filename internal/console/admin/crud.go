@@ -6,7 +6,9 @@ import (
 	"strconv"
 
 	"sallyport.dev/sallyport/internal/console/api"
+	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/rbac"
 )
 
 // Page is part of a list.
@@ -157,6 +159,16 @@ func get[T document.Entity](ctx context.Context, c *api.Call, r document.Reader)
 	return v, rev, err
 }
 
+// emptyTenant tells a tenant in which there is nothing from one that is not there: a wrong name must not look
+// like an empty list.
+func emptyTenant(ctx context.Context, c *api.Call, r document.Reader) error {
+	if c.Tenant == "" || c.Tenant == rbac.System {
+		return nil
+	}
+	_, err := r.Get(ctx, directory.KindTenant, c.Tenant)
+	return err
+}
+
 func list[T document.Entity](ctx context.Context, c *api.Call, r document.Reader) (p Page[T], err error) {
 	n, err := limit(c)
 	if err != nil {
@@ -166,6 +178,9 @@ func list[T document.Entity](ctx context.Context, c *api.Call, r document.Reader
 	ds, err := r.List(ctx, document.Query{Kind: z.Head().Kind, Tenant: &c.Tenant, After: c.Query("after"), Limit: n + 1})
 	if err != nil {
 		return p, err
+	}
+	if len(ds) == 0 {
+		return p, emptyTenant(ctx, c, r)
 	}
 	for i := range ds {
 		if i == n {

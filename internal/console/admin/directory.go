@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"sallyport.dev/sallyport/internal/console/api"
+	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/account"
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
@@ -211,6 +212,11 @@ func (d *Deps) groups() resource[directory.Group, GroupSpec] {
 			if g.Origin == directory.OriginSCIM {
 				return api.Refuse(http.StatusConflict, "provisioned", "This group is kept by your identity provider (SCIM); delete it there.")
 			}
+			if len(g.Members) > 0 { // they leave it, and what it gave or denied them
+				if err := d.holdsAll(ctx, c, tx, g.ID); err != nil {
+					return err
+				}
+			}
 			return d.endSessions(ctx, c, tx, g.Members...)
 		},
 	}
@@ -239,8 +245,10 @@ type ProgramSpec struct {
 	Team     string              `json:"team,omitempty"`
 	Owner    string              `json:"owner,omitempty"`
 	Subjects []directory.Subject `json:"subjects,omitempty"`
-	Disabled bool                `json:"disabled,omitzero"`
-	For      []string            `json:"for,omitempty"` // of an agent: ids of people, or "*"
+	// Scopes is what it may reach with a certificate alone; left out: nothing.
+	Scopes   directory.Scopes `json:"scopes,omitzero"`
+	Disabled bool             `json:"disabled,omitzero"`
+	For      []string         `json:"for,omitempty"` // of an agent: ids of people, or "*"
 }
 
 func (d *Deps) services() resource[directory.Service, ProgramSpec] {
@@ -248,7 +256,15 @@ func (d *Deps) services() resource[directory.Service, ProgramSpec] {
 		if len(in.For) > 0 {
 			return api.Refuse(http.StatusUnprocessableEntity, "invalid", "A service acts for itself; an agent acts for others.")
 		}
-		s.Name, s.Team, s.Owner, s.Subjects, s.Disabled = in.Name, in.Team, in.Owner, in.Subjects, in.Disabled
+		if !slices.Equal(s.Subjects, in.Subjects) {
+			if err := d.holdsAll(ctx, c, tx, s.ID); err != nil { // whoever has the subject's token is the service
+				return err
+			}
+		}
+		if err := mayCall(c, s.Scopes, s.Subjects, in); err != nil {
+			return err
+		}
+		s.Name, s.Team, s.Owner, s.Subjects, s.Scopes, s.Disabled = in.Name, in.Team, in.Owner, in.Subjects, in.Scopes, in.Disabled
 		if err := s.Check(); err != nil {
 			return invalid(err)
 		}
@@ -269,7 +285,15 @@ func (d *Deps) services() resource[directory.Service, ProgramSpec] {
 
 func (d *Deps) agents() resource[directory.Agent, ProgramSpec] {
 	fill := func(ctx context.Context, c *api.Call, tx document.Tx, a *directory.Agent, in ProgramSpec) error {
-		a.Name, a.Team, a.Owner, a.Subjects, a.Disabled, a.For = in.Name, in.Team, in.Owner, in.Subjects, in.Disabled, in.For
+		if !slices.Equal(a.Subjects, in.Subjects) {
+			if err := d.holdsAll(ctx, c, tx, a.ID); err != nil {
+				return err
+			}
+		}
+		if err := mayCall(c, a.Scopes, a.Subjects, in); err != nil {
+			return err
+		}
+		a.Name, a.Team, a.Owner, a.Subjects, a.Scopes, a.Disabled, a.For = in.Name, in.Team, in.Owner, in.Subjects, in.Scopes, in.Disabled, in.For
 		if err := a.Check(); err != nil {
 			return invalid(err)
 		}
@@ -291,6 +315,16 @@ func (d *Deps) agents() resource[directory.Agent, ProgramSpec] {
 		},
 		edit: fill,
 	}
+}
+
+// mayCall says whether the actor may have a program's certificate open the data plane, where that changes: it
+// is as good as giving it a key.
+func mayCall(c *api.Call, scopes directory.Scopes, subjects []directory.Subject, in ProgramSpec) error {
+	before, after := iam.Scopes(scopes), iam.Scopes(in.Scopes)
+	if len(after.Upstreams) == 0 || before.Text() == after.Text() && slices.Equal(subjects, in.Subjects) {
+		return nil
+	}
+	return c.Can("write:key", api.Resource{Tenant: c.Tenant, Team: in.Team})
 }
 
 // program checks what a service or agent refers to. A subject speaks for one of them only, so none may

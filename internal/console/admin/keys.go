@@ -3,9 +3,11 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"sallyport.dev/sallyport/internal/console/api"
@@ -40,6 +42,8 @@ type KeySpec struct {
 type NewKey struct {
 	Key    KeyInfo `json:"key"`
 	Secret string  `json:"secret"`
+	// Warnings say what is allowed and probably not meant.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // KeyInfo is a key as it is shown: never its hashes.
@@ -71,6 +75,10 @@ type KeyFilter struct {
 type ManyKeys struct {
 	Done   []NewKey          `json:"done"`
 	Failed map[string]string `json:"failed,omitempty"` // by id, why
+	// Pending says that the database could not be told of all of them yet, and Left how many more the
+	// filter names: asked again, they follow.
+	Pending string `json:"pending,omitempty"`
+	Left    int    `json:"left,omitzero"`
 }
 
 // FeatureAdmin is what a key must name among its features, word for word, to be used for
@@ -125,16 +133,7 @@ func (d *Deps) keys() []api.Route {
 				})
 			}),
 		api.Do(api.Route{Method: "POST", Pattern: "/tenants/{tenant}/keys-revoke", Operation: "keys.revoke_many", Summary: "End many keys at once, as after an incident", Permission: "delete:key"},
-			func(ctx context.Context, c *api.Call, in KeyFilter) (ManyKeys, error) {
-				return d.many(ctx, c, in, func(k iam.Key) (NewKey, error) {
-					ch, err := d.Keys.Revoke(ctx, k.ID)
-					if err != nil {
-						return NewKey{}, err
-					}
-					d.tell(ctx, k.ID)
-					return NewKey{Key: d.info(*ch.After)}, nil
-				})
-			}),
+			d.revokeMany),
 	}
 }
 
@@ -165,6 +164,9 @@ func (d *Deps) listKeys(ctx context.Context, c *api.Call, _ api.None) (p Page[Ke
 	keys, err := d.Keys.List(ctx)
 	if err != nil {
 		return p, err
+	}
+	if !slices.ContainsFunc(keys, func(k iam.Key) bool { return k.Tenant == c.Tenant }) {
+		return p, emptyTenant(ctx, c, d.Docs)
 	}
 	after := c.Query("after")
 	for _, k := range keys {
@@ -230,7 +232,13 @@ func (d *Deps) createKey(ctx context.Context, c *api.Call, in KeySpec) (NewKey, 
 		return NewKey{}, keyError(err)
 	}
 	c.Changed(ch.After.ID, nil, ch.After)
-	return NewKey{Key: d.info(*ch.After), Secret: s.Reveal()}, nil
+	made := NewKey{Key: d.info(*ch.After), Secret: s.Reveal()}
+	for _, u := range in.Scopes.Upstreams {
+		if d.Upstream != nil && !strings.Contains(u, "*") && !d.Upstream(u) {
+			made.Warnings = append(made.Warnings, fmt.Sprintf("no upstream is called %s", u))
+		}
+	}
+	return made, nil
 }
 
 // mayHave says whether the actor may be given the secret of a key: with it they could administer as its
@@ -266,11 +274,10 @@ func (d *Deps) rotate(ctx context.Context, c *api.Call, k iam.Key, in Rotation) 
 // many acts on all keys of a filter. One that fails does not stop the others: after an incident the
 // rest must end all the same.
 func (d *Deps) many(ctx context.Context, c *api.Call, in KeyFilter, act func(iam.Key) (NewKey, error)) (out ManyKeys, err error) {
-	f := iam.Filter{All: in.All, Team: in.Team, Principal: in.Principal, Class: in.Class, IDs: in.IDs, UsedSince: in.UsedSince}
-	if _, err := d.Keys.Matching(ctx, f); err != nil {
-		return out, keyError(err) // before the tenant is put in, which would make any filter name something
+	f, err := in.filter(c.Tenant)
+	if err != nil {
+		return out, err
 	}
-	f.Tenant = c.Tenant
 	keys, err := d.Keys.Matching(ctx, f)
 	if err != nil {
 		return out, err
@@ -279,16 +286,40 @@ func (d *Deps) many(ctx context.Context, c *api.Call, in KeyFilter, act func(iam
 	for _, k := range keys {
 		n, err := act(k)
 		if err != nil {
-			if out.Failed == nil {
-				out.Failed = map[string]string{}
-			}
-			out.Failed[k.ID] = "it could not be done; try this one by itself"
+			out.fail(k.ID)
 			continue
 		}
 		out.Done, ids = append(out.Done, n), append(ids, k.ID)
 	}
-	c.Changed("many", nil, map[string]any{"done": ids, "failed": out.Failed})
-	return out, nil
+	return out, d.recordMany(ctx, c, ids, &out)
+}
+
+const failedAlone = "it could not be done; try this one by itself"
+
+// filter is the filter within a tenant; one that names nothing is refused.
+func (in *KeyFilter) filter(tenant string) (iam.Filter, error) {
+	f := iam.Filter{All: in.All, Team: in.Team, Principal: in.Principal, Class: in.Class, IDs: in.IDs, UsedSince: in.UsedSince}
+	if err := f.Check(); err != nil {
+		return f, keyError(err) // before the tenant is put in, which would make any filter name something
+	}
+	f.Tenant = tenant
+	return f, nil
+}
+
+// recordMany names every key in the record, in as many parts as it takes, and what it came to.
+func (d *Deps) recordMany(ctx context.Context, c *api.Call, ids []string, out *ManyKeys) error {
+	const part = 100
+	if len(ids) <= part {
+		c.Changed("many", nil, map[string]any{"done": ids, "failed": out.Failed, "pending": out.Pending, "left": out.Left})
+		return nil
+	}
+	c.Changed("many", nil, map[string]any{"done": len(ids), "failed": out.Failed, "pending": out.Pending, "left": out.Left})
+	for some := range slices.Chunk(ids, part) {
+		if err := c.Part(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func keyError(err error) error {

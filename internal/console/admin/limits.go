@@ -7,16 +7,17 @@ import (
 	"sallyport.dev/sallyport/internal/iam/directory"
 	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/limits"
+	"sallyport.dev/sallyport/internal/iam/quota"
 )
 
 // LimitSpec makes or changes a limit; see limits.Limit.
 type LimitSpec struct {
-	Of      string        `json:"of"`
-	Subject string        `json:"subject,omitempty"`
-	Model   string        `json:"model,omitempty"`
-	Unit    string        `json:"unit"`
-	Amount  int64         `json:"amount"`
-	Window  document.Span `json:"window,omitzero"`
+	Of      string       `json:"of"`
+	Subject string       `json:"subject,omitempty"`
+	Model   string       `json:"model,omitempty"`
+	Unit    string       `json:"unit"`
+	Amount  int64        `json:"amount"`
+	Window  quota.Window `json:"window,omitzero"`
 }
 
 func (d *Deps) limits() resource[limits.Limit, LimitSpec] {

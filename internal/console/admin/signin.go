@@ -203,7 +203,7 @@ func (d *Deps) people() []api.Route {
 				}
 				return api.None{}, err
 			}),
-		api.Do(api.Route{Method: "POST", Pattern: "/tenants/{tenant}/users/{id}/invite", Operation: "users.invite", Summary: "Make a one-time link with which a person chooses a password", Permission: "write:user", Secret: true},
+		api.Do(api.Route{Method: "POST", Pattern: "/tenants/{tenant}/users/{id}/invite", Operation: "users.invite", Summary: "Make a one-time link with which a person chooses a password", Permission: "write:credential", Secret: true},
 			func(ctx context.Context, c *api.Call, _ api.None) (Invitation, error) {
 				if err := d.mayReset(ctx, c); err != nil {
 					return Invitation{}, err
@@ -226,6 +226,11 @@ func secretly(r api.Route) api.Route { r.Secret = true; return r }
 func (d *Deps) mayReset(ctx context.Context, c *api.Call) error {
 	if _, _, err := get[directory.User](ctx, c, d.Docs); err != nil {
 		return err
+	}
+	if c.Actor.ID == c.Path("id") { // whoever has their cookie is not yet them
+		if err := c.Fresh("another way to sign in"); err != nil {
+			return err
+		}
 	}
 	return d.holdsAll(ctx, c, d.Docs, c.Path("id"))
 }

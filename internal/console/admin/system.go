@@ -14,6 +14,11 @@ type Rewrapped struct {
 	InUse   map[string]int `json:"in_use"`  // data keys by the id of the master key that wraps them
 }
 
+// Ended says how many signing keys there were.
+type Ended struct {
+	Ended int `json:"ended"`
+}
+
 // BackupNote says that somebody writes a backup.
 type BackupNote struct {
 	File      string `json:"file"` // its name, for people
@@ -51,6 +56,16 @@ func (d *Deps) system() []api.Route {
 			func(_ context.Context, c *api.Call, in BackupNote) (api.None, error) {
 				c.Changed("backup", nil, in)
 				return api.None{}, nil
+			}),
+		api.Do(api.Route{Method: "POST", Pattern: "/system/signing-keys/rotate", Operation: "system.replace_signing_keys", Summary: "End the keys that exchanged tokens are signed with, and every such token", Permission: "rotate:kek"},
+			func(ctx context.Context, c *api.Call, _ api.None) (r Ended, err error) {
+				if d.Signing == nil {
+					return r, nil
+				}
+				if r.Ended, err = d.Signing.Replace(ctx); err == nil {
+					c.Changed("signing-keys", nil, r)
+				}
+				return r, err
 			}),
 		api.Do(api.Route{Method: "POST", Pattern: "/system/data-keys/rotate", Operation: "system.rotate_data_keys", Summary: "Make new data keys and seal every value anew", Permission: "rotate:kek"},
 			func(ctx context.Context, c *api.Call, _ api.None) (r Rewrapped, err error) {

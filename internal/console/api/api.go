@@ -154,7 +154,18 @@ func (c *Call) Can(permission string, r Resource) error {
 	if !v.Allowed {
 		return &Error{Status: http.StatusForbidden, Code: "forbidden", Detail: "You may not do this.", Reason: permission + ": " + v.Reason}
 	}
+	if v.StepUp {
+		return c.Fresh(permission)
+	}
 	return nil
+}
+
+// Fresh refuses who has not proved a second factor a moment ago; what names the reason, for the record.
+func (c *Call) Fresh(what string) error {
+	if c.Actor.Fresh.After(c.api.o.Now()) {
+		return nil
+	}
+	return &Error{Status: http.StatusForbidden, Code: "step_up_required", Detail: "Prove again who you are, with a second factor, and repeat the request.", Reason: what}
 }
 
 // Error is a refusal. Detail is for the caller, Reason for the record; it never reaches the caller.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/console/api"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/quota"
 )
 
 // desk is an API whose actor, permissions and record a test sets.
@@ -59,6 +61,7 @@ type thing struct {
 	Name   string         `json:"name"`
 	Size   int            `json:"size,omitzero"`
 	Wait   *document.Span `json:"wait,omitempty"`
+	Per    quota.Window   `json:"per,omitzero"`
 	Nested struct {
 		On bool `json:"on,omitzero"`
 	} `json:"nested,omitzero"`
@@ -310,6 +313,50 @@ func TestTheDocumentNamesEveryRoute(t *testing.T) {
 	for _, r := range a.Routes() {
 		if doc.Paths[api.Base+r.Pattern][strings.ToLower(r.Method)].OperationID != r.Operation {
 			t.Errorf("%s is missing", r.Operation)
+		}
+	}
+}
+
+// What is written as text says how, in the document and to whoever wrote it in another way.
+func TestTextsSayHowTheyAreWritten(t *testing.T) {
+	d := &desk{actor: owner(), verdict: api.Verdict{Allowed: true}}
+	a := d.serve(t)
+	var doc struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]struct {
+					Type        string `json:"type"`
+					Pattern     string `json:"pattern"`
+					Description string `json:"description"`
+				} `json:"properties"`
+			} `json:"schemas"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal(send(a, "GET", "/openapi.json", "").Body.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	props := doc.Components.Schemas["thing"].Properties
+	for member, c := range map[string]struct {
+		good, bad []string
+		words     string
+	}{
+		"wait": {[]string{"90m", "720h", "0s", "1h30m", "1.5s"}, []string{"", "-1s", "month", "5"}, "720h"},
+		"per":  {[]string{"month", "day", "1m", "1m0s", "24h0m0s"}, []string{"", "months", "-1ns", "1mo", "Month", "1 m"}, "month (calendar, in UTC)"},
+	} {
+		p := props[member]
+		if p.Type != "string" || !strings.Contains(p.Description, c.words) {
+			t.Errorf("%s: %+v", member, p)
+		}
+		re := regexp.MustCompile(p.Pattern)
+		for i, text := range append(c.good, c.bad...) {
+			w := send(a, "PUT", "/tenants/acme/things/1", `{"name":"x","`+member+`":"`+text+`"}`)
+			good := i < len(c.good)
+			if (w.Code == 200) != good || re.MatchString(text) != good {
+				t.Errorf("%s %q: %d %s; the pattern says %v", member, text, w.Code, w.Body, re.MatchString(text))
+			}
+			if !good && !strings.Contains(w.Body.String(), c.words) {
+				t.Errorf("%s %q: %s", member, text, w.Body)
+			}
 		}
 	}
 }

@@ -104,22 +104,35 @@ var (
 	textType  = reflect.TypeFor[encoding.TextMarshaler]()
 	bytesType = reflect.TypeFor[[]byte]()
 	rawType   = reflect.TypeFor[jsontext.Value]()
+	formType  = reflect.TypeFor[texted]()
 )
+
+// texted is a type that is written as text and says how: as a pattern (ECMA-262), and in words.
+type texted interface {
+	TextForm() (pattern, words string)
+}
+
+func formOf(t reflect.Type) (pattern, words string) {
+	return reflect.Zero(t).Interface().(texted).TextForm()
+}
 
 func (s *schemas) of(t reflect.Type) any {
 	switch {
+	case t.Kind() == reflect.Pointer:
+		return s.of(t.Elem())
 	case t == timeType:
 		return map[string]any{"type": "string", "format": "date-time"}
 	case t == bytesType:
 		return map[string]any{"type": "string", "contentEncoding": "base64"}
 	case t == rawType: // any JSON: another standard says what is in it
 		return map[string]any{}
+	case t.Implements(formType):
+		pattern, words := formOf(t)
+		return map[string]any{"type": "string", "pattern": pattern, "description": words}
 	case t.Implements(textType) || reflect.PointerTo(t).Implements(textType):
 		return str
 	}
 	switch t.Kind() {
-	case reflect.Pointer:
-		return s.of(t.Elem())
 	case reflect.String:
 		return str
 	case reflect.Bool:

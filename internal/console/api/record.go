@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 )
 
@@ -27,6 +28,8 @@ func (c *Call) note(ctx context.Context, event string, more map[string]string) e
 		if a.IP.IsValid() {
 			f["ip"] = a.IP.String()
 		}
+	} else if ap, err := netip.ParseAddrPort(c.r.RemoteAddr); err == nil { // nobody, from somewhere
+		f["ip"] = ap.Addr().Unmap().String()
 	}
 	if c.approval != "" {
 		f["approval"] = c.approval
@@ -40,6 +43,11 @@ func (c *Call) note(ctx context.Context, event string, more map[string]string) e
 		return &Error{Status: http.StatusServiceUnavailable, Code: "record_unavailable", Detail: "The gateway cannot record changes at the moment, so nothing was changed.", Reason: err.Error()}
 	}
 	return nil
+}
+
+// Part records one part of what an act on many things did, where all of it is more than one event holds.
+func (c *Call) Part(ctx context.Context, did any) error {
+	return c.note(context.WithoutCancel(ctx), c.route.Operation, map[string]string{"phase": "part", "after": text(did)})
 }
 
 // denied records a refusal of an identity or a permission. That it could not be recorded changes

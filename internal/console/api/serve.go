@@ -106,8 +106,10 @@ func (c *Call) admit(ctx context.Context, body []byte) error {
 	if !v.Allowed && (!c.route.Own || c.Tenant != actor.Tenant) {
 		return c.forbidden(v)
 	}
-	if v.Allowed && v.StepUp && !actor.Fresh.After(c.api.o.Now()) {
-		return &Error{Status: http.StatusForbidden, Code: "step_up_required", Detail: "Prove again who you are, with a second factor, and repeat the request.", Reason: c.route.Permission}
+	if v.Allowed && v.StepUp {
+		if err := c.Fresh(c.route.Permission); err != nil {
+			return err
+		}
 	}
 	if v.Approve && c.api.o.Approvals != nil {
 		return c.approved(ctx, body)
@@ -215,6 +217,10 @@ func expected(e *json.SemanticError) string {
 	}
 	if e.GoType == nil {
 		return "something else"
+	}
+	if t := e.GoType; t.Kind() != reflect.Pointer && t.Implements(formType) {
+		_, words := formOf(t)
+		return words
 	}
 	switch e.GoType.Kind() {
 	case reflect.String:

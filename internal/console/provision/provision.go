@@ -151,6 +151,8 @@ func (c *call) note(event string, more map[string]string) error {
 		if cl.IP.IsValid() {
 			f["ip"] = cl.IP.String()
 		}
+	} else if ap, err := netip.ParseAddrPort(c.r.RemoteAddr); err == nil { // nobody, from somewhere
+		f["ip"] = ap.Addr().Unmap().String()
 	}
 	for k, v := range more {
 		if v != "" {

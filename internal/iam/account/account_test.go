@@ -390,6 +390,10 @@ func TestAChangedPasswordEndsAllElse(t *testing.T) {
 	want(t, "a code again", err, account.ErrRefused)
 	_, _, err = a.ChangePassword(ctx, up, secret.New("wrong password here"), secret.New("green kettle on the roof"), b.from)
 	want(t, "wrong old password", err, account.ErrRefused)
+	_, _, err = a.ChangePassword(ctx, up, secret.New(good), secret.New("Password123!"), b.from)
+	want(t, "a common one", err, password.ErrCommon)
+	_, _, err = a.ChangePassword(ctx, up, secret.New(good), secret.New("alice"+"2031!"), b.from)
+	want(t, "one's own name", err, password.ErrName)
 	under = b.signIn()
 	_, tok, err := a.ChangePassword(ctx, up, secret.New(good), secret.New("green kettle on the roof"), b.from)
 	if err != nil {

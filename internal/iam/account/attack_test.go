@@ -52,3 +52,21 @@ func TestAnAttackOnOneAccount(t *testing.T) {
 		t.Errorf("%d events: tries that nobody looked at are not on the record", n)
 	}
 }
+
+// A device that the account was never used from, or somebody else's, is in no lane of its own: whoever
+// invents a new one for each guess waits like all others.
+func TestAnInventedDeviceHasNoLane(t *testing.T) {
+	b := open(t)
+	b.enrol()
+	a, ctx := b.nodes[0], t.Context()
+	evaluated := 0
+	for i := range 60 {
+		from := account.From{Addr: netip.AddrFrom4([4]byte{10, 0, byte(i), 9}), Device: secret.New("an invented device " + string(rune('a'+i%26)) + string(rune('a'+i/26)))}
+		if _, err := a.SignIn(ctx, "acme", "alice", secret.New("guess number whatever"), from); errors.Is(err, account.ErrRefused) {
+			evaluated++
+		}
+	}
+	if evaluated > 5 {
+		t.Errorf("%d guesses of 60 at one moment were looked at", evaluated)
+	}
+}

@@ -10,7 +10,6 @@ package apikey
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
 	"hash/crc32"
 	"strings"
 
@@ -67,11 +66,15 @@ func Parse(s string) (Token, bool) {
 	const split = Len - checkLen - 1
 	var sum [checkLen]byte
 	putCheck(&sum, s[:split])
-	if subtle.ConstantTimeCompare([]byte(s[split+1:]), sum[:]) != 1 {
+	diff := byte(0)
+	for i := range sum {
+		diff |= sum[i] ^ s[split+1+i]
+	}
+	if diff != 0 {
 		return Token{}, false
 	}
 	id, sec := s[len(Prefix):len(Prefix)+idLen], s[len(Prefix)+idLen+1:split]
-	if s[len(Prefix)+idLen] != '_' || s[split] != '_' || !of(id, base32) || !of(sec, base62) {
+	if s[len(Prefix)+idLen] != '_' || s[split] != '_' || !of(id, inBase32) || !of(sec, inBase62) {
 		return Token{}, false
 	}
 	return Token{ID: id, text: s}, true
@@ -81,15 +84,27 @@ func Parse(s string) (Token, bool) {
 func Looks(s string) bool { return strings.HasPrefix(s, Prefix) }
 
 // ValidID says whether s has the form of a key's id.
-func ValidID(s string) bool { return len(s) == idLen && of(s, base32) }
+func ValidID(s string) bool { return len(s) == idLen && of(s, inBase32) }
 
-func of(s, alphabet string) bool {
-	for i := range len(s) {
-		if strings.IndexByte(alphabet, s[i]) < 0 {
-			return false
-		}
+const inBase32, inBase62 = 1, 2
+
+// alphabets says of each byte which it is in.
+var alphabets = func() (in [256]byte) {
+	for i := range len(base32) {
+		in[base32[i]] |= inBase32
 	}
-	return true
+	for i := range len(base62) {
+		in[base62[i]] |= inBase62
+	}
+	return in
+}()
+
+func of(s string, alphabet byte) bool {
+	in := alphabet
+	for i := range len(s) {
+		in &= alphabets[s[i]]
+	}
+	return in != 0
 }
 
 func check(s string) string {
@@ -98,8 +113,13 @@ func check(s string) string {
 	return string(sum[:])
 }
 
+// putCheck reckons the CRC byte by byte: what the library takes is a slice, and a string made one lies on the heap.
 func putCheck(dst *[checkLen]byte, s string) {
-	n := crc32.ChecksumIEEE([]byte(s))
+	n := ^uint32(0)
+	for i := range len(s) {
+		n = crc32.IEEETable[byte(n)^s[i]] ^ n>>8
+	}
+	n = ^n
 	for i := checkLen - 1; i >= 0; i-- {
 		dst[i] = base62[n%62]
 		n /= 62

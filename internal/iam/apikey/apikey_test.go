@@ -147,3 +147,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A key is found wherever it stands in a text, and what is no key is none.
+func TestIn(t *testing.T) {
+	k := Generate(NewID()).Secret().Reveal()
+	wrong := k[:len(k)-1] + map[bool]string{true: "1", false: "0"}[k[len(k)-1] == '0']
+	for s, want := range map[string]bool{
+		k: true, "a=b; k=" + k: true, k + "&x": true, Prefix + k: true, "sp_live_sp_live_" + k: true, strings.ReplaceAll(k, "_", "%5f"): true, "%zz%5" + strings.ReplaceAll(k, "l", "%6C") + "%": true,
+		"": false, wrong: false, k[:len(k)-1]: false, strings.ToUpper(k): false, "%" + k[1:]: false, "sp_live_": false, strings.Repeat("sp_live_", 40): false,
+	} {
+		if In(s) != want {
+			t.Errorf("%q: %v", s, !want)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { In("Mozilla/5.0 (X11; Linux x86_64) sp_live_") }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -192,6 +192,9 @@ func TestRules(t *testing.T) {
 		{nil, "write:policy", false}, {approval.Rules{"*"}, "write:policy", true}, {approval.Rules{"*"}, "write:team", false}, {approval.Rules{"write:team"}, "write:team", true},
 		{approval.Rules{"*", "read:policy"}, "read:policy", false}, {approval.Rules{"*", "approve:change"}, "approve:change", false}, {approval.Rules{"*:policy"}, "delete:policy", true},
 		{approval.Rules{"*:policy"}, "write:config", false},
+		// Who is in a group has its roles: bindings that wait would be gone around by a group.
+		{approval.Rules{"write:binding"}, "write:group", true}, {approval.Rules{"*:binding"}, "write:group", true}, {approval.Rules{"*"}, "write:group", true}, {approval.Rules{"*:policy"}, "write:group", false},
+		{approval.Rules{"*"}, "write:credential", true}, {approval.Rules{"*"}, "delete:credential", true},
 	} {
 		if got := c.rules.Hold(info(c.p)); got != c.want {
 			t.Errorf("%v %s: %v", c.rules, c.p, got)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,6 +101,10 @@ func (rs Rules) Check() error {
 func (rs Rules) Hold(i rbac.Info) bool {
 	if i.Permission.Verb() == "read" || i.Permission == "approve:change" {
 		return false
+	}
+	// Who is in a group has its roles, so what holds back bindings holds back groups.
+	if i.Permission == "write:group" && slices.ContainsFunc(rs, func(r string) bool { return glob.Match(r, "write:binding") }) {
+		return true
 	}
 	for _, r := range rs {
 		if r == string(i.Permission) || i.FourEyes && glob.Match(r, string(i.Permission)) {

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
+
+	"sallyport.dev/sallyport/internal/iam/peer"
 )
 
 var tenantID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
@@ -60,17 +63,17 @@ func (g *Group) Check() error {
 }
 
 // Check says what is wrong with a service.
-func (s *Service) Check() error { return program("service name", s.Name, s.Subjects) }
+func (s *Service) Check() error { return program("service name", s.Name, s.Subjects, s.Scopes) }
 
 // Check says what is wrong with an agent.
 func (a *Agent) Check() error {
 	if err := members(a.For); err != nil {
 		return err
 	}
-	return program("agent name", a.Name, a.Subjects)
+	return program("agent name", a.Name, a.Subjects, a.Scopes)
 }
 
-func program(what, name string, subjects []Subject) error {
+func program(what, name string, subjects []Subject, scopes Scopes) error {
 	if err := Name(what, name); err != nil {
 		return err
 	}
@@ -80,6 +83,21 @@ func program(what, name string, subjects []Subject) error {
 	for _, s := range subjects {
 		if s.Issuer == "" || s.Subject == "" {
 			return fmt.Errorf("directory: a subject needs an issuer (or \"spiffe\") and a name")
+		}
+		if s.Issuer == IssuerSPIFFE {
+			if err := peer.Check(s.Subject); err != nil {
+				return fmt.Errorf("directory: subject: %w", err)
+			}
+		}
+	}
+	for _, l := range [][]string{scopes.Upstreams, scopes.Endpoints, scopes.Models} {
+		if len(l) > maxPatterns {
+			return fmt.Errorf("directory: a scope has more than %d patterns", maxPatterns)
+		}
+		for _, p := range l {
+			if p == "" || len(p) > maxName || strings.ContainsFunc(p, func(r rune) bool { return r <= ' ' || r > '~' }) {
+				return fmt.Errorf("directory: scope: expected patterns of 1 to %d printable ASCII characters without spaces", maxName)
+			}
 		}
 	}
 	return nil

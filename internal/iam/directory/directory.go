@@ -31,11 +31,16 @@ const (
 // DefaultTenant is where everything belongs that names no tenant. It exists from the start.
 const DefaultTenant = "default"
 
+// IssuerSPIFFE is the issuer of a subject that is a SPIFFE id. No configured issuer has its name.
+const IssuerSPIFFE = "spiffe"
+
 // Bounds.
 const (
 	maxName    = 200 // bytes
 	maxMembers = 50_000
 	maxLinks   = 16
+	// maxPatterns bounds each list of a scope.
+	maxPatterns = 64
 )
 
 // NewID makes an id: 20 characters of a-z2-7, 100 bits, after a prefix that says what it is of.
@@ -152,12 +157,21 @@ type Service struct {
 	Name     string    `json:"name"`           // unique in the tenant
 	Owner    string    `json:"owner,omitempty"`
 	Subjects []Subject `json:"subjects,omitempty"`
+	// Scopes is what it may reach with a certificate alone. Keys and tokens bring their own.
+	Scopes   Scopes    `json:"scopes,omitzero"`
 	Disabled bool      `json:"disabled,omitzero"`
 	Created  time.Time `json:"created"`
 }
 
+// Scopes is what may be reached, as iam.Scopes says: an empty list allows nothing.
+type Scopes struct {
+	Upstreams []string `json:"upstreams"`
+	Endpoints []string `json:"endpoints"`
+	Models    []string `json:"models"`
+}
+
 // Subject is another proof of who a service or an agent is: a token's issuer and subject, or, with
-// the issuer "spiffe", a SPIFFE id.
+// the issuer "spiffe", a SPIFFE id, or a pattern of them (peer.Check) within one trust domain.
 type Subject struct {
 	Issuer  string `json:"issuer"`
 	Subject string `json:"subject"`
@@ -178,6 +192,7 @@ type Agent struct {
 	Owner    string    `json:"owner,omitempty"`
 	For      []string  `json:"for,omitempty"` // ids of users
 	Subjects []Subject `json:"subjects,omitempty"`
+	Scopes   Scopes    `json:"scopes,omitzero"` // see Service
 	Disabled bool      `json:"disabled,omitzero"`
 	Created  time.Time `json:"created"`
 }

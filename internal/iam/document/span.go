@@ -20,3 +20,8 @@ func (s *Span) UnmarshalText(b []byte) error {
 	*s = Span(d)
 	return nil
 }
+
+// TextForm says what UnmarshalText reads: as a pattern (ECMA-262), and in words.
+func (Span) TextForm() (pattern, words string) {
+	return `^\+?(0|([0-9]*\.?[0-9]*(ns|us|µs|ms|s|m|h))+)$`, "a duration that is not negative, such as 90m or 720h"
+}

@@ -2,7 +2,6 @@ package jwtbearer
 
 import (
 	"slices"
-	"strings"
 
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/strictjson"
@@ -10,6 +9,10 @@ import (
 
 // MaxActors is how many may stand in a chain of actors (RFC 8693 section 4.1).
 const MaxActors = 3
+
+// MaxParents is how many tokens may stand behind an exchanged one: the person's, one of each actor, and
+// those of ours in between.
+const MaxParents = 2 * MaxActors
 
 // identity maps verified claims to a principal by the first rule that fits.
 func (i *Issuer) identity(d *strictjson.Doc) (*iam.Identity, error) {
@@ -75,11 +78,11 @@ func mayAct(d *strictjson.Doc, at int, issuer string) (*iam.Actor, bool) {
 	return &a, a.Subject != ""
 }
 
-// exchanged reads what Sallyport itself wrote when it exchanged tokens: the principal is the actor,
-// on behalf of the subject.
+// exchanged reads what Sallyport itself wrote when it exchanged tokens (package exchange): the principal is
+// the actor, on behalf of the subject. Both are ids of the directory.
 func exchanged(id *iam.Identity, d *strictjson.Doc, r *Rule) error {
 	for at := d.Get(strictjson.Root, "act"); at >= 0; at = d.Get(at, "act") {
-		a, ok := text(d, at, "sub", maxSubject+33)
+		a, ok := text(d, at, "sub", maxSubject)
 		if !ok || a == "" || len(id.Actors) == MaxActors || slices.Contains(id.Actors, a) {
 			return errActor
 		}
@@ -88,14 +91,9 @@ func exchanged(id *iam.Identity, d *strictjson.Doc, r *Rule) error {
 	if len(id.Actors) == 0 || slices.Contains(id.Actors, id.Subject) {
 		return errActor
 	}
-	id.OnBehalfOf, id.ID = id.Subject, id.Actors[0]
-	if !strings.Contains(id.ID, ":") || !strings.Contains(id.OnBehalfOf, ":") {
-		return errActor
-	}
-	var ok, ok2 bool
-	id.Tenant, ok = text(d, strictjson.Root, "tenant", 200)
-	id.Team, ok2 = text(d, strictjson.Root, "team", 200)
-	if !ok || !ok2 {
+	id.OnBehalfOf, id.ID, id.Kind = id.Subject, id.Actors[0], iam.KindAgent
+	var ok bool
+	if id.Tenant, ok = text(d, strictjson.Root, "tenant", 200); !ok || id.Tenant == "" {
 		return errClaims
 	}
 	s, err := iam.ParseScopes(d.Str(d.Get(strictjson.Root, "scope")))
@@ -103,14 +101,30 @@ func exchanged(id *iam.Identity, d *strictjson.Doc, r *Rule) error {
 		return errScope
 	}
 	id.Scopes = s
-	if at := d.Get(strictjson.Root, "parents"); at >= 0 {
-		for i := range d.Children(at) {
-			p := d.Str(i)
-			if p == "" || len(id.Parents) == 2*MaxActors+2 {
-				return errClaims
-			}
-			id.Parents = append(id.Parents, p)
-		}
+	if id.Parents, ok = list(d, "parents", MaxParents); !ok {
+		return errClaims
+	}
+	if id.Keys, ok = list(d, "keys", MaxActors); !ok {
+		return errClaims
 	}
 	return nil
+}
+
+// list reads a claim that is a list of at most limit printable texts; missing gives nil, true.
+func list(d *strictjson.Doc, name string, limit int) (out []string, ok bool) {
+	at := d.Get(strictjson.Root, name)
+	if at < 0 {
+		return nil, true
+	}
+	if d.Kind(at) != strictjson.Array {
+		return nil, false
+	}
+	for i := range d.Children(at) {
+		s := d.Str(i)
+		if d.Kind(i) != strictjson.String || s == "" || !printable(s) || len(out) == limit {
+			return nil, false
+		}
+		out = append(out, s)
+	}
+	return out, true
 }

@@ -41,9 +41,9 @@ type Issuer struct {
 	// Rules map tokens to principals. The first that fits decides; a token that fits none is
 	// refused.
 	Rules []Rule
-	// Exchange marks Sallyport's own issuer of exchanged tokens: subjects and actors are principal
-	// ids already, tenant, team and scope come from the token, and the rule's scopes are what a
-	// token may have at most.
+	// Exchange marks Sallyport's own issuer of exchanged tokens: subjects and actors are ids of the
+	// directory, tenant and scope come from the token, and the rule's scopes are what a token may have
+	// at most.
 	Exchange bool
 }
 
@@ -64,10 +64,11 @@ type Rule struct {
 type Claim struct {
 	Path    []string // names from the outside in: {"kubernetes.io", "namespace"}
 	Pattern string
+	Text    bool // only a text fits, no list
 }
 
 // Key is how the claim is named in iam.Identity.Claims.
-func (c Claim) key() string { return strings.Join(c.Path, "/") }
+func (c Claim) Key() string { return strings.Join(c.Path, "/") }
 
 // ServiceAccount is the rule for a Kubernetes service account. Its token must be bound to a pod, so
 // that it ends with it: tokens of secrets and those asked for by hand do not fit. The claims are
@@ -76,9 +77,9 @@ func ServiceAccount(namespace, name string) Rule {
 	return Rule{
 		Subject: "system:serviceaccount:" + namespace + ":" + name,
 		Claims: []Claim{
-			{[]string{"kubernetes.io", "namespace"}, namespace},
-			{[]string{"kubernetes.io", "serviceaccount", "name"}, name},
-			{[]string{"kubernetes.io", "pod", "uid"}, "*"},
+			{Path: []string{"kubernetes.io", "namespace"}, Pattern: namespace},
+			{Path: []string{"kubernetes.io", "serviceaccount", "name"}, Pattern: name},
+			{Path: []string{"kubernetes.io", "pod", "uid"}, Pattern: "*"},
 		},
 		Kind: iam.KindService,
 	}
@@ -151,12 +152,15 @@ func (r *Rule) fits(subject string, d *strictjson.Doc) (map[string]string, bool)
 		if kept == nil {
 			kept = make(map[string]string, len(r.Claims))
 		}
-		kept[c.key()] = v
+		kept[c.Key()] = v
 	}
 	return kept, true
 }
 
 func (c *Claim) fits(d *strictjson.Doc, at int) (string, bool) {
+	if c.Text && d.Kind(at) != strictjson.String {
+		return "", false
+	}
 	switch d.Kind(at) {
 	case strictjson.String:
 		s := d.Str(at)

@@ -1,9 +1,11 @@
 package jwtbearer
 
 import (
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/sallyport/internal/iam"
+	"sallyport.dev/sallyport/internal/iam/directory"
 )
 
 // Revoked is what no longer counts although it has not ended. It is handed in whole and must not be
@@ -16,14 +18,31 @@ type Revoked struct {
 	// seconds counted in full, do not count, whether the principal acts or is acted for. The zero
 	// time revokes all, whenever issued.
 	Principals map[string]time.Time
+	// Tenants are lists that concern the tokens of one tenant only.
+	Tenants map[string]*Revoked
 }
 
-// Revoke puts a new list in place of the one before. From its return on every call sees it, also
-// for tokens that are known already. nil revokes nothing.
-func (v *Verifier) Revoke(r *Revoked) { v.revoked.Store(r) }
+// Revocations are what is revoked at the moment, for any number of verifiers. The zero value revokes
+// nothing. It is safe for concurrent use.
+type Revocations struct{ now atomic.Pointer[Revoked] }
 
-func (v *Verifier) isRevoked(id *iam.Identity) bool {
-	r := v.revoked.Load()
+// Set puts a new list in place of the one before. From its return on every call sees it, also for tokens
+// that are known already. nil revokes nothing.
+func (r *Revocations) Set(list *Revoked) { r.now.Store(list) }
+
+func (r *Revocations) has(id *iam.Identity) bool {
+	list := r.now.Load()
+	if list == nil {
+		return false
+	}
+	tenant := id.Tenant
+	if tenant == "" {
+		tenant = directory.DefaultTenant
+	}
+	return list.has(id) || list.Tenants[tenant].has(id)
+}
+
+func (r *Revoked) has(id *iam.Identity) bool {
 	if r == nil {
 		return false
 	}

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -39,6 +38,8 @@ type Options struct {
 	Skew time.Duration
 	// CacheTokens is how many verified tokens are known at once, about; default 8192.
 	CacheTokens int
+	// Revocations are asked at every call; nil: nothing is revoked.
+	Revocations *Revocations
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -49,7 +50,7 @@ type Verifier struct {
 	skew    time.Duration
 	now     func() time.Time
 	known   *cache
-	revoked atomic.Pointer[Revoked]
+	revoked *Revocations
 }
 
 var _ iam.TokenVerifier = (*Verifier)(nil)
@@ -68,7 +69,10 @@ func New(o Options) (*Verifier, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	v := &Verifier{issuers: make(map[string]*Issuer, len(o.Issuers)), skew: o.Skew, now: o.Now, known: newCache(o.CacheTokens)}
+	v := &Verifier{issuers: make(map[string]*Issuer, len(o.Issuers)), skew: o.Skew, now: o.Now, known: newCache(o.CacheTokens), revoked: o.Revocations}
+	if v.revoked == nil {
+		v.revoked = &Revocations{}
+	}
 	names := map[string]bool{}
 	for _, i := range o.Issuers {
 		if err := i.check(); err != nil {
@@ -102,7 +106,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*iam.Identity, err
 			return nil, err
 		}
 		if keys.Generation == e.generation {
-			if v.isRevoked(e.id) {
+			if v.revoked.has(e.id) {
 				return nil, errRevoked
 			}
 			return e.id, nil
@@ -112,7 +116,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*iam.Identity, err
 	if err != nil {
 		return nil, err
 	}
-	if v.isRevoked(e.id) {
+	if v.revoked.has(e.id) {
 		return nil, errRevoked
 	}
 	e.sum = sum

@@ -382,7 +382,7 @@ func TestRevocation(t *testing.T) {
 		"a principal until then": {&Revoked{Principals: map[string]time.Time{"a:agent-1": start.Add(-time.Second)}}, true, true},
 		"nobody":                 {&Revoked{Principals: map[string]time.Time{"": {}, "agent-1": {}}}, true, true},
 	} {
-		w.Revoke(c.list) // the tokens are known after the first round
+		w.revoked.Set(c.list) // the tokens are known after the first round
 		for i, x := range []struct {
 			tok string
 			ok  bool
@@ -397,7 +397,7 @@ func TestRevocation(t *testing.T) {
 		}
 	}
 	// Also at the first sight.
-	w.Revoke(&Revoked{Tokens: map[string]struct{}{"a:3": {}}})
+	w.revoked.Set(&Revoked{Tokens: map[string]struct{}{"a:3": {}}})
 	if got := refused(t, w.Verifier, w.a.token(t, "jti", "3")); got != reason(errRevoked) {
 		t.Errorf("unknown token: %q", got)
 	}
@@ -468,8 +468,8 @@ func TestRules(t *testing.T) {
 	small := iam.Scopes{Upstreams: []string{"openai"}, Endpoints: []string{"chat.*"}, Models: []string{"gpt-5*"}}
 	w := newWorld(t, func(i *Issuer) {
 		i.Rules = []Rule{
-			{Subject: "repo:acme/app:*", Claims: []Claim{{[]string{"repository"}, "acme/app"}, {[]string{"ref_protected"}, "true"}}, Kind: iam.KindService, Tenant: "ci", Scopes: small},
-			{Subject: "*", Claims: []Claim{{[]string{"groups"}, "ml-*"}}, Kind: iam.KindPerson, Scopes: all},
+			{Subject: "repo:acme/app:*", Claims: []Claim{{Path: []string{"repository"}, Pattern: "acme/app"}, {Path: []string{"ref_protected"}, Pattern: "true"}}, Kind: iam.KindService, Tenant: "ci", Scopes: small},
+			{Subject: "*", Claims: []Claim{{Path: []string{"groups"}, Pattern: "ml-*"}}, Kind: iam.KindPerson, Scopes: all},
 		}
 	})
 	id, err := w.Verify(ctx, w.a.token(t, "sub", "repo:acme/app:ref:refs/heads/main", "repository", "acme/app", "ref_protected", true))

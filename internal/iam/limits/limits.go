@@ -4,6 +4,7 @@ package limits
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,15 +30,15 @@ const (
 
 // Limit is one limit of a tenant.
 type Limit struct {
-	ID      string        `json:"id"`
-	Tenant  string        `json:"tenant"`
-	Of      string        `json:"of"`                // tenant, team, principal, each_key
-	Subject string        `json:"subject,omitempty"` // id of the team or principal; of each_key: of a team, or none
-	Model   string        `json:"model,omitempty"`   // pattern; only calls of such models count. Empty: all
-	Unit    string        `json:"unit"`              // requests, tokens, cost, bytes, concurrency
-	Amount  int64         `json:"amount"`            // cost in millionths of the currency
-	Window  document.Span `json:"window,omitzero"`   // none for concurrency
-	Created time.Time     `json:"created"`
+	ID      string       `json:"id"`
+	Tenant  string       `json:"tenant"`
+	Of      string       `json:"of"`                // tenant, team, principal, each_key
+	Subject string       `json:"subject,omitempty"` // id of the team or principal; of each_key: of a team, or none
+	Model   string       `json:"model,omitempty"`   // pattern; only calls of such models count. Empty: all
+	Unit    string       `json:"unit"`              // requests, tokens, cost, bytes, concurrency
+	Amount  int64        `json:"amount"`            // cost in millionths of the currency
+	Window  quota.Window `json:"window,omitzero"`   // none for concurrency
+	Created time.Time    `json:"created"`
 }
 
 // Head implements document.Entity.
@@ -92,7 +93,7 @@ func (l *Limits) rebuild() error {
 		if err != nil {
 			return fmt.Errorf("limits: limit %s: %w", x.ID, err)
 		}
-		by[x.Tenant] = append(by[x.Tenant], ready{x, quota.Bound{Subject: "limit:" + x.ID, Unit: unit, Amount: x.Amount, Window: quota.Window(x.Window)}})
+		by[x.Tenant] = append(by[x.Tenant], ready{x, quota.Bound{Subject: "limit:" + x.ID, Unit: unit, Amount: x.Amount, Window: x.Window}})
 	}
 	l.by.Store(&by)
 	return nil
@@ -102,24 +103,27 @@ func (l *Limits) rebuild() error {
 type made struct {
 	by     *map[string][]ready
 	model  string // only where a limit of the tenant looks at it
-	bounds []quota.Bound
+	bounds *quota.Prepared
 }
 
-// Bounds are the limits that hold for a call of a key or a token. At most quota.MaxBounds count. What it
-// returns is shared and must not be changed.
-func (l *Limits) Bounds(x *gate.Exchange) []quota.Bound {
+// Bounds are the limits that hold for a call of a key or a token; nil: none does. At most quota.MaxBounds count.
+func (l *Limits) Bounds(x *gate.Exchange) (*quota.Prepared, error) {
 	key, _ := x.Principal.Grant.(*iam.Key)
 	by := l.by.Load()
 	tenant := (*by)[x.Principal.Tenant]
-	if len(tenant) == 0 && (key == nil || len(key.Budgets) == 0) {
-		return nil
+	if key == nil {
+		bs := bounds(x, iam.KeysOf(&x.Principal), tenant)
+		if len(bs) == 0 {
+			return nil, nil
+		}
+		return quota.Prepare(bs)
 	}
-	var memo *iam.Memo
-	if key != nil {
-		memo = key.Memo()
+	if len(tenant) == 0 && len(key.Budgets) == 0 {
+		return nil, nil
 	}
+	memo := key.Memo()
 	if memo == nil {
-		return bounds(x, key, tenant)
+		return quota.Prepare(bounds(x, []*iam.Key{key}, tenant))
 	}
 	model := ""
 	if x.Reading != nil {
@@ -131,24 +135,27 @@ func (l *Limits) Bounds(x *gate.Exchange) []quota.Bound {
 		}
 	}
 	if m, ok := memo.Bounds.Load().(*made); ok && m.by == by && m.model == model {
-		return m.bounds
+		return m.bounds, nil
 	}
-	m := &made{by, strings.Clone(model), bounds(x, key, tenant)} // a clone: the name stands in the body
-	if len(model) <= 256 {                                       // a caller chooses it
-		memo.Bounds.Store(m)
+	p, err := quota.Prepare(bounds(x, []*iam.Key{key}, tenant))
+	if err == nil && len(model) <= 256 { // a caller chooses it
+		memo.Bounds.Store(&made{by, strings.Clone(model), p}) // a clone: the name stands in the body
 	}
-	return m.bounds
+	return p, err
 }
 
-func bounds(x *gate.Exchange, key *iam.Key, tenant []ready) []quota.Bound {
+func bounds(x *gate.Exchange, keys []*iam.Key, tenant []ready) []quota.Bound {
+	if len(tenant) == 0 && len(keys) == 0 {
+		return nil
+	}
 	bounds := make([]quota.Bound, 0, 8)
-	if key != nil {
+	for _, key := range keys {
 		for _, b := range key.Budgets {
 			unit, err := quota.ParseUnit(b.Unit)
 			if err != nil {
 				continue // checked when it was made
 			}
-			bounds = append(bounds, quota.Bound{Subject: "key:" + key.ID, Unit: unit, Amount: b.Amount, Window: quota.Window(b.Window)})
+			bounds = append(bounds, quota.Bound{Subject: "key:" + key.ID, Unit: unit, Amount: b.Amount, Window: b.Window})
 		}
 	}
 	model := ""
@@ -163,7 +170,7 @@ func bounds(x *gate.Exchange, key *iam.Key, tenant []ready) []quota.Bound {
 		b := r.bound
 		switch r.Of {
 		case OfTeam:
-			if x.Principal.Team != r.Subject {
+			if x.Principal.Team != r.Subject && !slices.ContainsFunc(keys, func(k *iam.Key) bool { return k.Team == r.Subject }) {
 				continue
 			}
 		case OfPrincipal:
@@ -171,12 +178,22 @@ func bounds(x *gate.Exchange, key *iam.Key, tenant []ready) []quota.Bound {
 				continue
 			}
 		case EachKey:
-			if r.Subject != "" && x.Principal.Team != r.Subject {
+			for _, k := range keys { // those behind a token count as if they were used themselves
+				if r.Subject == "" || k.Team == r.Subject {
+					each := b
+					each.Subject += "/" + k.ID
+					bounds = append(bounds, each)
+				}
+			}
+			if len(keys) > 0 || r.Subject != "" && x.Principal.Team != r.Subject {
 				continue
 			}
 			b.Subject += "/" + x.Principal.ID
 		}
 		bounds = append(bounds, b)
+	}
+	if len(keys) > 1 {
+		return bounds // too many are an error then: none may push out another
 	}
 	return bounds[:min(len(bounds), quota.MaxBounds)]
 }

@@ -84,6 +84,7 @@ func New(o Options) (*Detector, error) {
 type track struct {
 	family   [2]family
 	reported atomic.Int64 // Unix nanoseconds; 0: never
+	gone     atomic.Bool  // forgotten: whoever still knows it looks anew
 }
 
 type family struct {
@@ -103,14 +104,18 @@ type place struct {
 
 // Note tells that a key was used from an address. Only keys that were proven should be noted: who can
 // invent ids could fill the memory. shared says that the key is used from many places on purpose.
-func (d *Detector) Note(key string, addr netip.Addr, shared bool) {
+func (d *Detector) Note(key string, addr netip.Addr, shared bool) { d.NoteAt(nil, key, addr, shared) }
+
+// NoteAt is Note with room where the key is kept, so that the next call does not have to look for it. Each
+// detector must be given room of its own; nil: none.
+func (d *Detector) NoteAt(room *atomic.Value, key string, addr netip.Addr, shared bool) {
 	addr = addr.Unmap().WithZone("")
 	if shared || !addr.IsValid() || within(d.exempt, addr) {
 		return
 	}
 	now := d.now()
 	net := d.network(addr)
-	t := d.track(key)
+	t := d.at(room, key)
 	if t == nil {
 		return
 	}
@@ -185,6 +190,20 @@ func (f *family) drain(now time.Time) {
 	f.at = now
 }
 
+func (d *Detector) at(room *atomic.Value, key string) *track {
+	if room == nil {
+		return d.track(key)
+	}
+	if t, ok := room.Load().(*track); ok && !t.gone.Load() {
+		return t
+	}
+	t := d.track(key)
+	if t != nil {
+		room.Store(t)
+	}
+	return t
+}
+
 func (d *Detector) track(key string) *track {
 	if t, ok := d.keys.Load(key); ok {
 		return t.(*track)
@@ -218,6 +237,7 @@ func (d *Detector) Sweep() {
 			idle = idle && (p == nil || p.used.Load() <= before)
 		}
 		if idle && d.keys.CompareAndDelete(k, v) {
+			t.gone.Store(true)
 			d.n.Add(-1)
 		}
 		return true

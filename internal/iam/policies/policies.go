@@ -154,12 +154,19 @@ func (p *Policies) caller(x *gate.Exchange) (policy.Caller, error) {
 		return policy.Caller{Principal: pr, AMR: keyAMR}, err
 	case *iam.Identity:
 		pr, err := p.principal(g.ID, g, func() (policy.Who, error) { return p.token(x, g) })
+		amr := tokenAMR
+		if g.Issuer == directory.IssuerSPIFFE {
+			amr = certificateAMR
+		}
+		return policy.Caller{Principal: pr, AMR: amr}, err
+	case *iam.Delegation:
+		pr, err := p.principal(g.ID+" "+g.OnBehalfOf, g.Identity, func() (policy.Who, error) { return p.token(x, g.Identity) })
 		return policy.Caller{Principal: pr, AMR: tokenAMR}, err
 	}
 	return policy.Caller{}, errors.New("policies: the caller has no grant")
 }
 
-var keyAMR, tokenAMR = []string{"key"}, []string{"jwt"}
+var keyAMR, tokenAMR, certificateAMR = []string{"key"}, []string{"jwt"}, []string{"mtls"}
 
 // maxKnown bounds how many callers by token are remembered: those of keys are bounded by the keys.
 const maxKnown = 200_000
@@ -260,8 +267,12 @@ func (p *Policies) token(x *gate.Exchange, g *iam.Identity) (policy.Who, error) 
 	if g.Team != "" && !slices.Contains(w.Teams, g.Team) {
 		w.Teams = append(slices.Clone(w.Teams), g.Team)
 	}
-	if g.OnBehalfOf != "" && w.Kind == policy.KindAgent {
-		w.OnBehalfOf = &policy.Who{Kind: policy.KindUser, ID: g.OnBehalfOf, Name: g.OnBehalfOf, Tenant: tenant}
+	if g.OnBehalfOf != "" {
+		person, err := p.holder(tenant, g.OnBehalfOf)
+		if err != nil {
+			return w, err
+		}
+		w.OnBehalfOf = &person
 	}
 	return w, nil
 }

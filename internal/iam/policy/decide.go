@@ -82,6 +82,21 @@ func (s *Set) Decide(r *Request) Decision {
 	return two
 }
 
+// begin takes a question of one caller up; nil where there is more to it, or where nothing can pass.
+func (s *Set) begin(r *Request) *question {
+	p := r.Principal
+	if s == nil || p == nil || p.person != nil || r.Action >= actions {
+		return nil
+	}
+	t := s.of(p.tenant)
+	if t.closed != nil {
+		return nil
+	}
+	q := take()
+	q.aim(t, r, p)
+	return q
+}
+
 func union(a, b []string) []string {
 	all := append(slices.Clone(a), b...)
 	slices.Sort(all)

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -11,6 +12,8 @@ import (
 
 	cedar "github.com/cedar-policy/cedar-go"
 	"pgregory.net/rapid"
+
+	"sallyport.dev/sallyport/internal/gate"
 )
 
 // plain is the same question for Cedar itself: the whole context, and every entity with its
@@ -279,4 +282,49 @@ func TestTheFirstLookDeniesOnlyWhatTheSecondWould(t *testing.T) {
 			t.Fatalf("first %+v said nothing would change, second %+v", first, second)
 		}
 	})
+}
+
+// Asking the second time only those that waited decides as asking everybody anew: with findings, tools, other
+// policies or another caller meanwhile.
+func TestTheSecondStageDecidesAsIfAskedAnew(t *testing.T) {
+	resumed, denied := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		engine := &Engine{}
+		engine.Use(usable(t, distinct(append(rapid.SliceOfN(genPolicy("a", "b"), 0, 8).Draw(t, "policies"), Policy{Tenant: "a", Text: `permit(principal, action, resource);`}))))
+		who := genRequest(t, "a")
+		g := &Guard{Engine: engine, Now: func() time.Time { return who.Time }, Caller: func(*gate.Exchange) (Caller, error) {
+			return Caller{Principal: who.Principal, AMR: who.AMR}, nil
+		}}
+		x := &gate.Exchange{Upstream: who.Upstream, Endpoint: who.Endpoint, ClientAddr: who.IP, Body: []byte("body"), Record: &gate.Record{},
+			Reading: &gate.Reading{Model: who.Model, Tools: someOf("x", "y").Draw(t, "tools"), Segments: []gate.Segment{{Channel: gate.ChannelTool}}}}
+		if d, err := g.Before().Admit(context.Background(), x); err != nil || d.Denied() {
+			return
+		}
+		if rapid.Bool().Draw(t, "found") {
+			x.Record.Findings = []gate.Finding{{Category: gate.Secret, Score: rapid.Float64Range(0, 1).Draw(t, "score"), Channel: gate.ChannelTool}}
+		}
+		switch rapid.IntRange(0, 4).Draw(t, "meanwhile") {
+		case 0:
+			engine.Use(usable(t, distinct(rapid.SliceOfN(genPolicy("a"), 0, 8).Draw(t, "new policies"))))
+		case 1:
+			who = genRequest(t, "a")
+			who.Time = time.Unix(0, 0)
+		}
+		anew := *x
+		anew.Asked = nil
+		if x.Asked != nil {
+			resumed++
+		}
+		got, err := g.After().Admit(context.Background(), x)
+		want, err2 := g.After().Admit(context.Background(), &anew)
+		if (err == nil) != (err2 == nil) || !reflect.DeepEqual(got, want) {
+			t.Fatalf("resumed: %+v %v, anew: %+v %v", got, err, want, err2)
+		}
+		if got.Denied() {
+			denied++
+		}
+	})
+	if !t.Failed() && (resumed < 10 || denied < 3) {
+		t.Errorf("%d were resumed, %d denied: the test shows little", resumed, denied)
+	}
 }

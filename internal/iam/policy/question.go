@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	cedar "github.com/cedar-policy/cedar-go"
+
+	"sallyport.dev/sallyport/internal/gate"
 )
 
 // question is one evaluation: who asks, what about, and what the statements said. Terms read it.
@@ -23,9 +25,19 @@ type question struct {
 
 	matched []*statement
 	open    []*statement // Cedar must be asked about them
+	later   []*statement // they wait for inspection
 	need    attrs        // what of the context they name
 	waiting waits
 	only    which
+	first   earlier
+}
+
+// earlier is what a question that is asked in two parts was about.
+type earlier struct {
+	set     *Set
+	reading *gate.Reading
+	said    Decision // of the first part
+	tools   bool     // a statement on tools waits for inspection
 }
 
 // waits is what statements that cannot decide yet could do.
@@ -48,11 +60,12 @@ func take() *question { return questions.Get().(*question) }
 
 // put gives a question back. It holds no caller, and no more room than a decision should need.
 func (q *question) put() {
-	if cap(q.matched) <= 1024 && cap(q.open) <= 1024 {
+	if cap(q.matched) <= 1024 && cap(q.open) <= 1024 && cap(q.later) <= 1024 {
 		clear(q.matched)
 		clear(q.open)
+		clear(q.later)
 		clear(q.nets)
-		*q = question{matched: q.matched[:0], open: q.open[:0], nets: q.nets[:0]}
+		*q = question{matched: q.matched[:0], open: q.open[:0], later: q.later[:0], nets: q.nets[:0]}
 		questions.Put(q)
 	}
 }
@@ -92,6 +105,7 @@ func (q *question) askAll(list []*statement) {
 		}
 		if s.deferred && !known {
 			q.waiting.any, q.waiting.permit = true, q.waiting.permit || !s.forbid
+			q.later = append(q.later, s)
 			continue
 		}
 		says := unsure
@@ -108,21 +122,40 @@ func (q *question) askAll(list []*statement) {
 	}
 }
 
-// conclude adds to Cedar's own rule (deny by default, forbid wins, an error is no match) that a forbid
-// which cannot be evaluated denies, and that a permit which waits for inspection does not deny yet.
-// d is what is known of errors so far.
+// rest asks those that waited for inspection, now that it is over. All others have said what they say: the
+// call is the one they were asked about.
+func (q *question) rest(found *Inspected) Decision {
+	q.r.Inspected, q.r.Final = found, true
+	later := q.later
+	q.later, q.open, q.need, q.waiting = q.later[len(later):], q.open[:0], 0, waits{}
+	q.askAll(later)
+	q.later = later
+	return q.conclude(Decision{Errors: q.first.said.Errors})
+}
+
+// conclude decides, and names the statements that did.
 func (q *question) conclude(d Decision) Decision {
+	forbids, permits := q.settle(&d)
+	if n := max(forbids, permits); n > 0 {
+		d.Policies = q.ids(forbids > 0, forbids+permits)
+	}
+	return d
+}
+
+// settle adds to Cedar's own rule (deny by default, forbid wins, an error is no match) that a forbid
+// which cannot be evaluated denies, and that a permit which waits for inspection does not deny yet.
+// d is what is known of errors so far. It counts the statements that matched; permits only if they decided.
+func (q *question) settle(d *Decision) (forbids, permits int) {
 	d.Again = q.waiting.any
 	if len(q.open) > 0 {
-		q.askCedar(&d)
+		q.askCedar(d)
 	}
-	forbids := 0
 	for _, s := range q.matched {
 		if s.forbid {
 			forbids++
 		}
 	}
-	permits := len(q.matched) - forbids
+	permits = len(q.matched) - forbids
 	d.Allow = forbids == 0 && (permits > 0 || q.waiting.permit)
 	if d.Closed && d.Allow {
 		d.Allow, permits = false, 0 // the permits did not decide
@@ -130,10 +163,7 @@ func (q *question) conclude(d Decision) Decision {
 	if !d.Allow {
 		d.Again = false
 	}
-	if n := max(forbids, permits); n > 0 {
-		d.Policies = q.ids(forbids > 0, forbids+permits)
-	}
-	return d
+	return forbids, permits
 }
 
 func (q *question) ids(forbid bool, most int) []string {

@@ -65,6 +65,26 @@ func (s stage) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error)
 	if err != nil {
 		return gate.Decision{}, gate.Fail(gate.FailIdentity, fmt.Errorf("policy: find caller: %w", err))
 	}
+	set := s.g.Engine.Set()
+	if s.after {
+		if q := asked(x, set, who.Principal); q != nil {
+			return q.resume(x), nil
+		}
+	}
+	r := s.request(x, who)
+	if q := set.begin(&r); q != nil && !s.after {
+		return q.begun(x, set), nil
+	}
+	d := s.g.Engine.Decide(&r)
+	if !d.Allow {
+		return refuse(d), nil
+	}
+	_, no := toolsOf(set, &r, x)
+	return no, nil
+}
+
+// request is the question about a call.
+func (s stage) request(x *gate.Exchange, who Caller) Request {
 	now := s.g.Now
 	if now == nil {
 		now = time.Now
@@ -82,39 +102,108 @@ func (s stage) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error)
 	if s.after {
 		r.Inspected, r.Final = Found(x.Record), true
 	}
-	if d := s.g.Engine.Decide(&r); !d.Allow {
-		problem := notAllowed // a copy: others may add to it
-		return gate.Deny(&problem, "policy: "+d.String()), nil
+	return r
+}
+
+func refuse(d Decision) gate.Decision {
+	problem := notAllowed // a copy: others may add to it
+	return gate.Deny(&problem, "policy: "+d.String())
+}
+
+// toolsOf asks about the tools that a call offers, and says whether to ask again after inspection.
+func toolsOf(set *Set, r *Request, x *gate.Exchange) (again bool, _ gate.Decision) {
+	if x.Reading == nil || len(x.Reading.Tools) == 0 {
+		return false, gate.Decision{}
 	}
-	if x.Reading != nil && len(x.Reading.Tools) > 0 {
-		if d, tool := s.g.Engine.Tools(&r, x.Reading.Tools); !d.Allow {
-			problem := toolNotAllowed
-			return gate.Deny(&problem, fmt.Sprintf("policy: tool %.100q: %s", tool, d)), nil
-		}
+	d, tool := set.Tools(r, x.Reading.Tools)
+	if !d.Allow {
+		problem := toolNotAllowed
+		return false, gate.Deny(&problem, fmt.Sprintf("policy: tool %.100q: %s", tool, d))
 	}
-	return gate.Decision{}, nil
+	return d.Again, gate.Decision{}
+}
+
+// begun asks the first part of a question, and leaves the rest at the exchange.
+func (q *question) begun(x *gate.Exchange, set *Set) gate.Decision {
+	q.ask()
+	var d Decision
+	if q.settle(&d); !d.Allow {
+		q.open = q.open[:0] // Cedar was asked
+		defer q.put()
+		return refuse(q.conclude(d))
+	}
+	again, no := toolsOf(set, &q.r, x)
+	if no.Denied() {
+		q.put()
+		return no
+	}
+	q.first = earlier{set: set, reading: x.Reading, said: d, tools: again}
+	x.Asked = q
+	return gate.Decision{}
+}
+
+// asked finds the question that was begun about a call, as long as the policies, the caller and the call
+// are the ones it was begun with; nil: ask anew.
+func asked(x *gate.Exchange, set *Set, p *Principal) *question {
+	q, ok := x.Asked.(*question)
+	if !ok || set == nil || q.first.set != set || q.caller != p || q.first.reading != x.Reading || q.r.Bytes != int64(len(x.Body)) || q.r.IP != x.ClientAddr {
+		return nil
+	}
+	x.Asked = nil
+	return q
+}
+
+// resume asks the rest.
+func (q *question) resume(x *gate.Exchange) gate.Decision {
+	defer q.put()
+	if len(q.later) == 0 && !q.first.tools {
+		return gate.Decision{} // nothing waited
+	}
+	if d := q.rest(Found(x.Record)); !d.Allow {
+		return refuse(d)
+	}
+	if q.first.tools {
+		_, no := toolsOf(q.first.set, &q.r, x)
+		return no
+	}
+	return gate.Decision{}
 }
 
 // channels is whose words a request holds.
 func channels(r *gate.Reading) []string {
-	var seen [16]bool
-	var out []string
+	set := 0
 	for i := range r.Segments {
-		if c := r.Segments[i].Channel; int(c) < len(seen) && !seen[c] {
-			seen[c] = true
-			out = append(out, c.String())
+		set |= 1 << r.Segments[i].Channel & (len(channelSets) - 1)
+	}
+	return channelSets[set]
+}
+
+// channelSets are the sets of channels, by their bits.
+var channelSets = func() [][]string {
+	all := gate.Channels()
+	sets := make([][]string, 1<<len(all))
+	for set := range sets {
+		for i, c := range all {
+			if set&(1<<i) != 0 {
+				sets[set] = append(sets[set], c.String())
+			}
 		}
 	}
-	return out
-}
+	return sets
+}()
+
+var nothing Inspected // nobody changes it
 
 // Found is what inspection wrote into a record; nil where there is none. What an analyst excused was not found; where more
 // was found than the record names, or a part was not read, it is as if unread.
 func Found(rec *gate.Record) *Inspected {
-	i := &Inspected{}
 	if rec == nil {
 		return nil
 	}
+	if len(rec.Findings) == 0 && rec.MoreFindings == 0 && len(rec.Uninspected) == 0 {
+		return &nothing
+	}
+	i := &Inspected{}
 	add := func(list *[]string, s string) {
 		if !slices.Contains(*list, s) {
 			*list = append(*list, s)

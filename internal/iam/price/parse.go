@@ -9,13 +9,15 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"sallyport.dev/sallyport/internal/gate"
 	"sallyport.dev/sallyport/internal/iam/glob"
 	"sallyport.dev/sallyport/internal/strictjson"
 )
 
 // Bounds of a table.
 const (
-	maxFile    = 1 << 20
+	// MaxFile is how many bytes a file of prices has at most.
+	MaxFile    = 1 << 20
 	maxEntries = 5000
 	maxPattern = 200
 	// maxPrice is a million of the currency for a million tokens.
@@ -28,13 +30,18 @@ const (
 //
 //	version, dated (YYYY-MM-DD), currency (three capitals), note (ignored),
 //	unknown: "dearest", or a price; "dearest" when absent,
-//	models: [{model, input, output, cached, cache_write}], cached and cache_write being input's when absent.
+//	tiers: {flex, batch, priority, fast, ultrafast}, what service in a tier costs in hundredths of the usual;
+//	       when absent flex and batch are no cheaper, the others as dear as any was known to be,
+//	web_search: micro-units for one search of the web by the provider, 0 when absent,
+//	models: [{model, and for a million tokens: input, output, and when absent the price in brackets:
+//	         cached (input), cache_write (input), cache_write_hour (cache_write), audio_input (input),
+//	         image_input (input), audio_output (output); tiers and web_search (the table's)}].
 func Parse(file string, raw []byte) (*Table, error) {
-	p := &parser{file: file, raw: raw}
-	if len(raw) > maxFile {
-		return nil, fmt.Errorf("price: read %s: more than %d bytes", file, maxFile)
+	p := &parser{file: file, raw: raw, tiers: untold, search: absent}
+	if len(raw) > MaxFile {
+		return nil, fmt.Errorf("price: read %s: more than %d bytes", file, MaxFile)
 	}
-	d, err := strictjson.Parse(raw, strictjson.Limits{Depth: 8, Nodes: 10 * maxEntries})
+	d, err := strictjson.Parse(raw, strictjson.Limits{Depth: 8, Nodes: 24 * maxEntries})
 	if err != nil {
 		var e *strictjson.Error
 		if errors.As(err, &e) {
@@ -50,6 +57,9 @@ type parser struct {
 	file string
 	raw  []byte
 	*strictjson.Doc
+	// Of the whole table; what was not said is absent.
+	tiers  Tiers
+	search int64
 }
 
 func (p *parser) at(offset int, what string) error {
@@ -88,10 +98,14 @@ func (p *parser) table() (*Table, error) {
 			_, err = p.word(n, 1000)
 		case "unknown":
 			unknown = n
+		case "tiers":
+			p.tiers, err = p.tierList(n)
+		case "web_search":
+			p.search, err = p.amount(n)
 		case "models":
 			t.Entries, err = p.entries(n)
 		default:
-			err = p.at(int(p.Nodes[n].KeyAt), "unknown member; expected version, dated, currency, note, unknown or models")
+			err = p.at(int(p.Nodes[n].KeyAt), "unknown member; expected version, dated, currency, note, unknown, tiers, web_search or models")
 		}
 		if err != nil {
 			return nil, err
@@ -102,6 +116,9 @@ func (p *parser) table() (*Table, error) {
 			return nil, p.wrong(strictjson.Root, "there is no "+name)
 		}
 	}
+	for i := range t.Entries {
+		p.complete(&t.Entries[i].Price)
+	}
 	t.Unknown = dearest(t.Entries)
 	switch {
 	case unknown < 0 || p.Str(unknown) == "dearest":
@@ -110,6 +127,7 @@ func (p *parser) table() (*Table, error) {
 		if err != nil {
 			return nil, err
 		}
+		p.complete(&e.Price)
 		t.Unknown = e.Price
 	default:
 		return nil, p.wrong(unknown, `expected "dearest" or a price`)
@@ -160,7 +178,7 @@ func (p *parser) entries(list int) ([]Entry, error) {
 }
 
 func (p *parser) price(n int, named bool) (Entry, error) {
-	e := Entry{Price: Price{-1, -1, -1, -1}}
+	e := Entry{Price: Price{absent, absent, absent, absent, absent, absent, absent, absent, absent, untold}}
 	if p.Kind(n) != strictjson.Object {
 		return e, p.wrong(n, "expected an object with model, input and output")
 	}
@@ -175,10 +193,22 @@ func (p *parser) price(n int, named bool) (Entry, error) {
 			e.Cached, err = p.amount(m)
 		case name == "cache_write":
 			e.CacheWrite, err = p.amount(m)
+		case name == "cache_write_hour":
+			e.CacheHour, err = p.amount(m)
+		case name == "audio_input":
+			e.AudioInput, err = p.amount(m)
+		case name == "image_input":
+			e.ImageInput, err = p.amount(m)
 		case name == "output":
 			e.Output, err = p.amount(m)
+		case name == "audio_output":
+			e.AudioOut, err = p.amount(m)
+		case name == "web_search":
+			e.Search, err = p.amount(m)
+		case name == "tiers":
+			e.Tiers, err = p.tierList(m)
 		default:
-			err = p.at(int(p.Nodes[m].KeyAt), "unknown member; expected model, input, cached, cache_write or output")
+			err = p.at(int(p.Nodes[m].KeyAt), "unknown member; expected model, input, cached, cache_write, cache_write_hour, audio_input, image_input, output, audio_output, web_search or tiers")
 		}
 		if err != nil {
 			return e, err
@@ -192,13 +222,61 @@ func (p *parser) price(n int, named bool) (Entry, error) {
 	case e.Output < 0:
 		return e, p.wrong(n, "there is no output")
 	}
-	if e.Cached < 0 {
-		e.Cached = e.Input
-	}
-	if e.CacheWrite < 0 {
-		e.CacheWrite = e.Input
-	}
 	return e, nil
+}
+
+// absent is a price that was not said.
+const absent = -1
+
+var (
+	untold = Tiers{absent, absent, absent, absent, absent}
+	// cautious is what tiers cost where nobody says: nothing is cheaper than usual.
+	cautious = Tiers{100, 100, 200, 600, 600}
+)
+
+// complete puts in what was not said.
+func (p *parser) complete(e *Price) {
+	or := func(v *int64, others ...int64) {
+		for _, o := range others {
+			if *v == absent {
+				*v = o
+			}
+		}
+	}
+	or(&e.Cached, e.Input)
+	or(&e.CacheWrite, e.Input)
+	or(&e.CacheHour, e.CacheWrite)
+	or(&e.AudioInput, e.Input)
+	or(&e.ImageInput, e.Input)
+	or(&e.AudioOut, e.Output)
+	or(&e.Search, p.search, 0)
+	or(&e.Tiers.Flex, p.tiers.Flex, cautious.Flex)
+	or(&e.Tiers.Batch, p.tiers.Batch, cautious.Batch)
+	or(&e.Tiers.Priority, p.tiers.Priority, cautious.Priority)
+	or(&e.Tiers.Fast, p.tiers.Fast, cautious.Fast)
+	or(&e.Tiers.Ultrafast, p.tiers.Ultrafast, cautious.Ultrafast)
+}
+
+// maxTier is a hundred times the usual price.
+const maxTier = 10_000
+
+func (p *parser) tierList(n int) (Tiers, error) {
+	t := untold
+	if p.Kind(n) != strictjson.Object {
+		return t, p.wrong(n, "expected an object of tiers")
+	}
+	for m := range p.Children(n) {
+		to := map[string]*int64{gate.TierFlex: &t.Flex, gate.TierBatch: &t.Batch, gate.TierPriority: &t.Priority, gate.TierFast: &t.Fast, gate.TierUltrafast: &t.Ultrafast}[string(p.Key(m))]
+		if to == nil {
+			return t, p.at(int(p.Nodes[m].KeyAt), "unknown tier; expected flex, batch, priority, fast or ultrafast")
+		}
+		v, err := p.amount(m)
+		if err != nil || v > maxTier {
+			return t, p.wrong(m, fmt.Sprintf("expected hundredths of the usual price, 0 to %d", maxTier))
+		}
+		*to = v
+	}
+	return t, nil
 }
 
 func (p *parser) amount(n int) (int64, error) {

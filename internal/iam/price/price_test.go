@@ -61,6 +61,46 @@ func TestCost(t *testing.T) {
 	}
 }
 
+// What a table does not say: text's price for what is no text, the shorter cache's for the longer, the table's
+// tiers and searches for a model's, and nothing cheaper for a tier.
+func TestWhatATableLeavesOut(t *testing.T) {
+	all := quota.Counts{Input: 1e6, AudioInput: 1e6, ImageInput: 1e6, Cached: 1e6, CacheWrite: 1e6, CacheHour: 1e6, Output: 1e6, AudioOut: 1e6, Searches: 2}
+	for _, c := range []struct {
+		table string
+		tier  string
+		want  int64
+		known bool
+	}{
+		{head + `[{"model":"m","input":3,"output":5}]}`, "", 6*3 + 2*5, true},
+		{head + `[{"model":"m","input":3,"cache_write":4,"output":5}]}`, "", 4*3 + 2*4 + 2*5, true},
+		{head + `[{"model":"m","input":3,"cache_write":4,"cache_write_hour":9,"output":5,"audio_input":7,"image_input":8,"audio_output":11,"cached":1,"web_search":100}]}`, "", 3 + 7 + 8 + 1 + 4 + 9 + 5 + 11 + 200, true},
+		{head + `[{"model":"m","input":3,"output":5}],"web_search":10,"tiers":{"flex":50}}`, "flex", 14 + 20, true},
+		{head + `[{"model":"m","input":3,"output":5,"tiers":{"flex":25}}],"tiers":{"flex":50}}`, "flex", 7, true},
+		{head + `[{"model":"m","input":3,"output":5}]}`, "flex", 28, true},
+		{head + `[{"model":"m","input":3,"output":5}]}`, "batch", 28, true},
+		{head + `[{"model":"m","input":3,"output":5}]}`, "priority", 56, true},
+		{head + `[{"model":"m","input":3,"output":5,"tiers":{"priority":0}}]}`, "priority", 0, true},
+		{head + `[{"model":"m","input":3,"output":5,"tiers":{"ultrafast":900}}]}`, "other", 9 * 28, false},
+		{head + `[{"model":"m","input":1000000000000,"output":0,"tiers":{"fast":10000}}]}`, "fast", 100 * 6 * 1e12, true},
+	} {
+		tb, err := Parse("t", []byte(c.table))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := all
+		n.Tier = c.tier
+		if got, known := tb.Cost("m", n); got != c.want || known != c.known {
+			t.Errorf("%s %s: %d, %v; want %d", c.table, c.tier, got, known, c.want)
+		}
+		if got, _ := tb.Cost("m", quota.Counts{Input: math.MaxInt64, Searches: math.MaxInt64, Tier: "fast"}); got < 0 || got > quota.MaxAmount {
+			t.Errorf("%d", got)
+		}
+		if got, known := tb.Cost("another", n); got < c.want && c.known || known {
+			t.Errorf("a model that is not priced costs less than the only one that is: %d", got)
+		}
+	}
+}
+
 func TestAFileOverridesTheExample(t *testing.T) {
 	base, _ := Example()
 	mine, err := Parse("mine", []byte(head+`[{"model":"gpt-5*","input":1,"output":2},{"model":"house","input":900000000,"output":1}]}`))
@@ -115,7 +155,14 @@ func TestErrorsHaveAPlace(t *testing.T) {
 		{`{"unknown":"free",` + (head + one + `}`)[1:], "1:12", "dearest"},
 		{`{"unknown":{"model":"x","input":1,"output":1},` + (head + one + `}`)[1:], "1:", "unknown member"},
 		{head + one + `}x`, "1:", "JSON"},
-		{strings.Repeat(" ", maxFile+1), "", "more than"},
+		{`{"tiers":50,` + (head + one + `}`)[1:], "1:10", "tiers"},
+		{`{"tiers":{"Flex":50},` + (head + one + `}`)[1:], "1:12", "unknown tier"},
+		{`{"tiers":{"flex":10001},` + (head + one + `}`)[1:], "1:18", "hundredths"},
+		{`{"tiers":{"flex":0.5},` + (head + one + `}`)[1:], "1:18", "hundredths"},
+		{`{"web_search":-1,` + (head + one + `}`)[1:], "1:", "whole"},
+		{head + `[{"model":"m","input":1,"output":2,"tiers":{"slow":1}}]}`, "1:", "unknown tier"},
+		{head + `[{"model":"m","input":1,"output":2,"audio_output":"1"}]}`, "1:", "whole"},
+		{strings.Repeat(" ", MaxFile+1), "", "more than"},
 	} {
 		_, err := Parse("prices.json", []byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), "prices.json:"+c.place) || !strings.Contains(err.Error(), c.what) {
@@ -129,6 +176,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"unknown":{"input":0,"output":9},`+head[1:]+`[{"model":"a*b*","input":1,"output":2}]}`), "axb")
 	f.Add([]byte(`{"models":[{"model":"\u002a","input":0,"output":0}]}`), "")
 	f.Add(example, "gpt-5-mini")
+	f.Add([]byte(`{"tiers":{"flex":50},"web_search":1,`+head[1:]+`[{"model":"a","input":1,"output":2,"audio_input":3,"tiers":{"fast":0}}]}`), "a")
 	f.Fuzz(func(t *testing.T, raw []byte, model string) {
 		tb, err := Parse("f", raw)
 		if err != nil {
@@ -139,6 +187,11 @@ func FuzzParse(f *testing.F) {
 		}
 		if len(tb.Entries) == 0 || tb.Currency == "" || tb.Dated == "" {
 			t.Fatalf("accepted %+v", tb)
+		}
+		for _, tier := range []string{"", "flex", "batch", "priority", "fast", "ultrafast", "other", "x"} {
+			if c, _ := tb.Cost(model, quota.Counts{Input: 1 << 62, AudioOut: 1 << 62, Searches: 1 << 62, Tier: tier}); c < 0 || c > quota.MaxAmount {
+				t.Fatalf("%s: %d", tier, c)
+			}
 		}
 		small, k1 := tb.Cost(model, quota.Counts{Input: 10, Output: 10})
 		large, k2 := tb.Cost(model, quota.Counts{Input: 1 << 45, Cached: 7, Output: 1 << 62})

@@ -117,33 +117,28 @@ type line struct {
 // With shared ones it asks the store, for at most Shared.Wait, when the slice that this node has does
 // not suffice.
 func (e *Engine) Reserve(ctx context.Context, bounds []Bound, est Amounts) (*Reservation, *Exceeded, error) {
+	p, err := Prepare(bounds)
+	if err != nil {
+		return nil, nil, err
+	}
 	r := &Reservation{}
-	ex, err := e.reserve(ctx, r, bounds, &est)
-	if err != nil || ex != nil {
-		return nil, ex, err
+	if ex := e.reserve(ctx, r, p, &est); ex != nil {
+		return nil, ex, nil
 	}
 	return r, nil, nil
 }
 
-func (e *Engine) reserve(ctx context.Context, r *Reservation, bounds []Bound, est *Amounts) (*Exceeded, error) {
-	if len(bounds) > MaxBounds {
-		return nil, fmt.Errorf("quota: reserve: %d bounds, at most %d", len(bounds), MaxBounds)
-	}
-	for i := range bounds {
-		if err := bounds[i].check(); err != nil {
-			return nil, err
-		}
-	}
+func (e *Engine) reserve(ctx context.Context, r *Reservation, p *Prepared, est *Amounts) *Exceeded {
 	r.e = e
-	if len(bounds) > len(r.few) {
-		r.lines = make([]line, 0, len(bounds))
+	if len(p.bounds) > len(r.few) {
+		r.lines = make([]line, 0, len(p.bounds))
 	} else {
 		r.lines = r.few[:0]
 	}
 	for try := 0; ; try++ {
-		ex := e.take(r, bounds, est)
-		if ex == nil || e.shared == nil || ex.Never || try == maxTries || !e.obtain(ctx, bounds, est) {
-			return ex, nil
+		ex := e.take(r, p, est)
+		if ex == nil || e.shared == nil || ex.Never || try == maxTries || !e.obtain(ctx, p, est) {
+			return ex
 		}
 	}
 }
@@ -151,21 +146,15 @@ func (e *Engine) reserve(ctx context.Context, r *Reservation, bounds []Bound, es
 // maxTries bounds how often a call asks the store: others may use what it was just given.
 const maxTries = 3
 
-func (e *Engine) take(r *Reservation, bounds []Bound, est *Amounts) *Exceeded {
+func (e *Engine) take(r *Reservation, p *Prepared, est *Amounts) *Exceeded {
 	now := e.time()
 	at := e.elapsed(now)
 	r.deadline, r.near = at+e.hold, near{}
-	var s *shard
-	var id uint64
-	for i := range bounds {
-		b := &bounds[i]
-		k := key{b.Subject, b.Unit, b.Window}
-		twice := taken(r.lines, &k)
-		if i == 0 || b.Subject != bounds[i-1].Subject {
-			s, id = e.locate(&k)
-		}
-		s.mu.Lock()
-		a := s.open(e, id, &k, now)
+	mine := p.of(e)
+	for i := range p.bounds {
+		b := &p.bounds[i]
+		a := e.account(b, mine, now)
+		s, twice := a.home, b.twice
 		if b.Unit == Concurrency {
 			a.expire(at)
 		}
@@ -174,8 +163,8 @@ func (e *Engine) take(r *Reservation, bounds []Bound, est *Amounts) *Exceeded {
 		if twice {
 			n = 0 // one account, two amounts: it is charged once and must fit both
 		}
-		if limit := e.limit(a, b, now); n > 0 && n > limit-a.used || twice && a.used > limit {
-			ex := exceeded(b, a, est.of(b.Unit), limit, now)
+		if limit := e.limit(a, &b.Bound, now); n > 0 && n > limit-a.used || twice && a.used > limit {
+			ex := exceeded(&b.Bound, a, est.of(b.Unit), limit, now)
 			s.mu.Unlock()
 			r.undo()
 			return ex
@@ -197,21 +186,36 @@ func (e *Engine) take(r *Reservation, bounds []Bound, est *Amounts) *Exceeded {
 			r.lines = append(r.lines, l)
 		}
 		if b.Unit != Concurrency {
-			r.near.see(b, a, now)
+			r.near.see(&b.Bound, a, now)
 		}
 		s.mu.Unlock()
 	}
 	return nil
 }
 
-func taken(lines []line, k *key) bool {
-	for i := range lines {
-		if lines[i].in.key.is(k) {
-			return true
+// account finds the account of a bound, in the window of now, and locks its shard. Where the bound is kept, it
+// need not be looked for again.
+func (e *Engine) account(b *prepared, kept bool, now time.Time) *account {
+	if a := b.at.Load(); kept && a != nil {
+		a.home.mu.Lock()
+		if !a.gone {
+			a.roll(now)
+			return a
 		}
+		a.home.mu.Unlock()
 	}
-	return false
+	k := key{b.Subject, b.Unit, b.Window}
+	s, id := e.locate(&k)
+	s.mu.Lock()
+	a := s.open(e, id, &k, now)
+	if kept {
+		b.at.Store(a)
+	}
+	return a
 }
+
+// longestRetry bounds the wait that a debt is told with.
+const longestRetry = 365 * 24 * time.Hour
 
 func exceeded(b *Bound, a *account, asked, limit int64, now time.Time) *Exceeded {
 	x := &Exceeded{Bound: *b, Used: a.used, Asked: asked, Remaining: max(0, limit-a.used), Never: asked > b.Amount}
@@ -226,8 +230,8 @@ func exceeded(b *Bound, a *account, asked, limit int64, now time.Time) *Exceeded
 		x.Retry = x.Reset
 		// A debt takes windows to pay off.
 		if b.Amount > 0 && a.used > b.Amount {
-			over := (a.used - b.Amount + asked - 1) / b.Amount
-			x.Retry += time.Duration(min(over, int64(365*24*time.Hour/b.Window.length()))) * b.Window.length()
+			over := min((a.used-b.Amount+asked-1)/b.Amount, int64(longestRetry/b.Window.length()))
+			x.Retry = time.Duration(max(0, b.Window.end(a.index+over)-now.UnixNano()))
 		}
 		x.Retry = max(x.Retry, time.Millisecond)
 	}

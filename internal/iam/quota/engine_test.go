@@ -158,3 +158,30 @@ func TestIdleSubjectsAreForgotten(t *testing.T) {
 	}
 	c.Release()
 }
+
+// What a caller's bounds remember of their accounts holds through a sweep, and is not believed by another engine.
+func TestPreparedBoundsAreNotBelievedTooLong(t *testing.T) {
+	c := &clock{time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	e, _ := quota.New(quota.Options{Now: c.now})
+	other, _ := quota.New(quota.Options{Now: c.now})
+	b := quota.Bound{Subject: "key:a", Unit: quota.Requests, Amount: 2, Window: quota.Minute}
+	p, err := quota.Prepare([]quota.Bound{b, b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		for i := range 3 {
+			r, ex, err := e.ReservePrepared(context.Background(), p, quota.Amounts{Requests: 1})
+			if err != nil || (r != nil) != (i < 2) || (ex == nil) != (i < 2) || e.Used(b) != int64(min(i+1, 2)) {
+				t.Fatalf("call %d: %v %v %v, used %d", i, r, ex, err, e.Used(b))
+			}
+		}
+		if _, ex, _ := other.ReservePrepared(context.Background(), p, quota.Amounts{Requests: 3}); ex == nil || other.Used(b) != 0 || e.Used(b) != 2 {
+			t.Fatal("charged to another engine's account")
+		}
+		c.t = c.t.Add(2 * time.Minute)
+		if e.Sweep(); e.Accounts() != 0 {
+			t.Fatal("not swept")
+		}
+	}
+}

@@ -8,14 +8,23 @@ import (
 
 // Counts are the tokens of one call, each counted once.
 type Counts struct {
-	Input      int64 // read afresh
+	Input      int64 // read afresh, as text
+	AudioInput int64
+	ImageInput int64
 	Cached     int64 // read from the provider's cache
-	CacheWrite int64 // written to it
+	CacheWrite int64 // written to it, for the usual time
+	CacheHour  int64 // written to it for long, or for nobody says how long
 	Output     int64 // reasoning included
+	AudioOut   int64
+
+	Searches int64  // of the web, billed by piece
+	Tier     string // of service, one of gate's; empty: the usual one
 }
 
 // Total is what counts against a bound of tokens.
-func (c Counts) Total() int64 { return c.Input + c.Cached + c.CacheWrite + c.Output }
+func (c Counts) Total() int64 {
+	return c.Input + c.AudioInput + c.ImageInput + c.Cached + c.CacheWrite + c.CacheHour + c.Output + c.AudioOut
+}
 
 const (
 	// bytesPerToken is how many bytes of text make a token, at least: about 4 in English, 3 to a
@@ -60,15 +69,29 @@ func expect(x *gate.Exchange, ceiling int64) Counts {
 	return c
 }
 
-// said is the provider's own count. OpenAI counts what came from the cache within the input,
-// Anthropic beside it.
+// said is the provider's own count. OpenAI counts what came from the cache, or went to it, within the
+// input, Anthropic beside it.
 func said(d gate.Dialect, u gate.Usage) Counts {
-	c := Counts{Input: int64(u.Input), Cached: int64(u.CachedInput), CacheWrite: int64(u.CacheWrite), Output: int64(u.Output)}
-	if d != gate.Anthropic {
-		c.Cached = min(c.Cached, c.Input)
-		c.Input -= c.Cached
+	c := Counts{Input: int64(u.Input), Output: int64(u.Output), Searches: int64(u.Searches), Tier: u.Tier}
+	write := int64(u.CacheWrite)
+	if d == gate.Anthropic {
+		c.Cached = int64(u.CachedInput)
+	} else {
+		c.Cached = part(&c.Input, u.CachedInput)
+		write = part(&c.Input, u.CacheWrite)
 	}
+	c.CacheWrite = part(&write, u.CacheWriteShort)
+	c.CacheHour = write
+	c.AudioInput, c.ImageInput = part(&c.Input, u.AudioInput), part(&c.Input, u.ImageInput)
+	c.AudioOut = part(&c.Output, u.AudioOutput)
 	return c
+}
+
+// part takes n, or what there is, out of a whole.
+func part(whole *int64, n int) int64 {
+	p := min(max(int64(n), 0), *whole)
+	*whole -= p
+	return p
 }
 
 // reckon is what a call used, and whether that is an estimate.
@@ -79,7 +102,7 @@ func said(d gate.Dialect, u gate.Usage) Counts {
 // have read what was sent.
 func reckon(x *gate.Exchange, before Counts) (Counts, bool) {
 	r := x.Record
-	usage := r.Usage != (gate.Usage{})
+	usage := r.Usage.Said()
 	if !left(r) {
 		return Counts{}, false
 	}

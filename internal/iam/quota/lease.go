@@ -139,7 +139,7 @@ func (e *Engine) begin(a *account, now time.Time) asked {
 func (s *sharing) slice(amount int64) int64 { return amount / (8 * s.nodes.Load()) }
 
 // obtain leases what the call lacks. It returns true when it is worth trying again.
-func (e *Engine) obtain(ctx context.Context, bounds []Bound, est *Amounts) bool {
+func (e *Engine) obtain(ctx context.Context, p *Prepared, est *Amounts) bool {
 	s := e.shared
 	if s.local() {
 		return false
@@ -148,8 +148,8 @@ func (e *Engine) obtain(ctx context.Context, bounds []Bound, est *Amounts) bool 
 	at := e.elapsed(now)
 	var qs []asked
 	var wait <-chan struct{}
-	for i := range bounds {
-		b := &bounds[i]
+	for i := range p.bounds {
+		b := &p.bounds[i].Bound
 		n := est.of(b.Unit)
 		k := key{b.Subject, b.Unit, b.Window}
 		sh, id := e.locate(&k)

@@ -2,6 +2,7 @@ package quota_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -60,6 +61,20 @@ func TestBudgetsNeverOverspend(t *testing.T) {
 			{Subject: "key:a", Unit: quota.Concurrency, Amount: 2},
 			{Subject: "tenant:t", Unit: quota.Concurrency, Amount: 3},
 		}
+		// A caller's bounds are prepared once, or with each call.
+		known := map[string]*quota.Prepared{}
+		reserve := func(bounds []quota.Bound, est quota.Amounts) (*quota.Reservation, *quota.Exceeded, error) {
+			if rapid.Bool().Draw(t, "anew") {
+				return e.Reserve(context.Background(), bounds, est)
+			}
+			id := fmt.Sprint(bounds)
+			if known[id] == nil {
+				if known[id], err = quota.Prepare(bounds); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return e.ReservePrepared(context.Background(), known[id], est)
+		}
 		type window struct {
 			b quota.Bound
 			n int64
@@ -111,7 +126,7 @@ func TestBudgetsNeverOverspend(t *testing.T) {
 						enter(b)
 					}
 				}
-				r, ex, err := e.Reserve(context.Background(), p.bounds, p.est)
+				r, ex, err := reserve(p.bounds, p.est)
 				if err != nil || (r == nil) == (ex == nil) {
 					t.Fatal(r, ex, err)
 				}

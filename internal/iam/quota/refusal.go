@@ -21,6 +21,9 @@ func refusal(e *Exceeded) *gate.Problem {
 	if b.Unit != Concurrency {
 		what += " per " + b.Window.String()
 	}
+	if b.Window == Day || b.Window == Month {
+		what += " (in UTC)"
+	}
 	switch {
 	case b.Unit == Concurrency:
 		p.Code, p.Message = gate.CodeBusy, "Too many calls at once."

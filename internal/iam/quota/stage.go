@@ -16,9 +16,8 @@ type Pricer interface {
 // StageOptions makes a Stage.
 type StageOptions struct {
 	Engine *Engine
-	// Bounds says which limits hold for a call, once its body has been read. What it returns is not
-	// changed, and may be shared between calls.
-	Bounds func(x *gate.Exchange) []Bound
+	// Bounds says which limits hold for a call, once its body has been read; nil: none. An error closes.
+	Bounds func(x *gate.Exchange) (*Prepared, error)
 	// Prices; nil: nothing costs anything, and bounds of cost never refuse.
 	Prices Pricer
 	// Ceiling is how many output tokens are reserved for a caller who names no maximum; 0: 4096.
@@ -66,13 +65,12 @@ func (s *Stage) Admit(ctx context.Context, x *gate.Exchange) (gate.Decision, err
 	if s.o.Prices != nil && h.tokens != (Counts{}) {
 		h.est.Cost, _ = s.o.Prices.Cost(x.Reading.Model, h.tokens)
 	}
-	bounds := s.o.Bounds(x)
-	if len(bounds) > 0 {
-		ex, err := s.o.Engine.reserve(ctx, &h.r, bounds, &h.est)
-		if err != nil {
-			return gate.Decision{}, err
-		}
-		if ex != nil {
+	bounds, err := s.o.Bounds(x)
+	if err != nil {
+		return gate.Decision{}, err
+	}
+	if bounds != nil && len(bounds.bounds) > 0 {
+		if ex := s.o.Engine.reserve(ctx, &h.r, bounds, &h.est); ex != nil {
 			return gate.Deny(refusal(ex), ex.Bound.Unit.String()+" of "+ex.Bound.Subject), nil
 		}
 	}
@@ -94,7 +92,7 @@ func (s *Stage) Settle(x *gate.Exchange) {
 	c, estimated := reckon(x, h.tokens)
 	used := Amounts{Requests: 1, Tokens: c.Total(), Bytes: rec.RequestBytes + rec.AnswerBytes}
 	guessed := false
-	if s.o.Prices != nil && c != (Counts{}) {
+	if s.o.Prices != nil && (c.Total() > 0 || c.Searches > 0) {
 		model := rec.Model
 		if x.Reading != nil && x.Reading.Model != "" {
 			model = x.Reading.Model

@@ -73,7 +73,7 @@ func TestEstimates(t *testing.T) {
 	} {
 		e, _ := quota.New(quota.Options{Now: (&clock{time.Unix(1e9, 0)}).now})
 		b := one("x", quota.Tokens, quota.MaxAmount, quota.Day)
-		s, err := quota.NewStage(quota.StageOptions{Engine: e, Bounds: func(*gate.Exchange) []quota.Bound { return b }})
+		s, err := quota.NewStage(quota.StageOptions{Engine: e, Bounds: func(*gate.Exchange) (*quota.Prepared, error) { return quota.Prepare(b) }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestCachedTokensAreCountedOnce(t *testing.T) {
 	for d, want := range map[gate.Dialect]int64{gate.OpenAI: 110, gate.Anthropic: 110 + 40 + 7} {
 		e, _ := quota.New(quota.Options{Now: (&clock{time.Unix(1e9, 0)}).now})
 		b := one("x", quota.Tokens, 1<<40, quota.Day)
-		s, _ := quota.NewStage(quota.StageOptions{Engine: e, Bounds: func(*gate.Exchange) []quota.Bound { return b }})
+		s, _ := quota.NewStage(quota.StageOptions{Engine: e, Bounds: func(*gate.Exchange) (*quota.Prepared, error) { return quota.Prepare(b) }})
 		u := gate.Usage{Input: 100, CachedInput: 40, Output: 10}
 		if d == gate.Anthropic {
 			u.CacheWrite = 7

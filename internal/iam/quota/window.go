@@ -16,7 +16,8 @@ const (
 	Second Window = Window(time.Second)
 	Minute        = 60 * Second
 	Hour          = 60 * Minute
-	Day           = 24 * Hour
+	// Day is the calendar day in UTC: every one has 24 hours there.
+	Day = 24 * Hour
 	// Month is the calendar month in UTC.
 	Month Window = -1
 )
@@ -35,6 +36,9 @@ func (w Window) String() string {
 	return time.Duration(w).String()
 }
 
+// windowForm is what a window is written as, for whoever wrote it in another way.
+const windowForm = "second, minute, hour, day or month (calendar, in UTC), or a duration of whole seconds such as 1m (a minute), 24h or 720h"
+
 // ParseWindow reads second, minute, hour, day, month, or a duration of whole seconds ("90s", "12h").
 func ParseWindow(s string) (Window, error) {
 	for _, n := range windowNames {
@@ -44,9 +48,29 @@ func ParseWindow(s string) (Window, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < time.Second || d%time.Second != 0 {
-		return 0, fmt.Errorf("quota: unknown window %q; expected second, minute, hour, day, month or a duration of whole seconds", s)
+		return 0, fmt.Errorf("quota: unknown window %q; expected %s", s, windowForm)
 	}
 	return Window(d), nil
+}
+
+// MarshalText implements encoding.TextMarshaler. All but Month is written as a duration, which releases
+// that know no months read.
+func (w Window) MarshalText() ([]byte, error) {
+	if w == Month {
+		return []byte("month"), nil
+	}
+	return []byte(time.Duration(w).String()), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler; see ParseWindow.
+func (w *Window) UnmarshalText(b []byte) (err error) {
+	*w, err = ParseWindow(string(b))
+	return err
+}
+
+// TextForm says what UnmarshalText reads: as a pattern (ECMA-262), and in words.
+func (Window) TextForm() (pattern, words string) {
+	return `^(second|minute|hour|day|month|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`, windowForm
 }
 
 // index numbers the window that t is in; it grows with t. end is when that window is over, in Unix

@@ -53,7 +53,7 @@ var list = func() []Info {
 		{"policy", marks{"read": 0, "write": s | f, "delete": s | f}},
 		{"limit", marks{"read": 0, "write": 0, "delete": 0}},
 		{"session", marks{"read": 0, "delete": 0}},
-		{"credential", marks{"read": 0, "delete": s}}, // second factors of others
+		{"credential", marks{"read": 0, "write": s | f, "delete": s | f}}, // what others sign in with: a link, second factors
 		{"audit", marks{"read": 0, "export": s}},
 		{"content", marks{"reveal": s | f, "export": s | f}}, // the words of calls, where they are kept
 		{"pack", marks{"read": 0, "write": s}},

@@ -129,27 +129,45 @@ func (b *Book) Recalled(key string) bool {
 	return ok
 }
 
-// Recall ends a key without the database. When it returns nil this gateway will not forget it, and
-// everywhere says whether it was posted for the others.
-func (b *Book) Recall(ctx context.Context, key string) (everywhere bool, err error) {
-	if !apikey.ValidID(key) {
-		return false, errors.New("recall: not the id of a key")
-	}
+// ErrFull says that as many keys have ended without the database as gateways tell each other of.
+var ErrFull = errors.New("recall: as many keys as are kept have ended without the database")
+
+// Recall ends keys without the database: all of them or, with an error that says why, none, but for a file
+// that cannot be written: then they have ended until this process ends. When it returns nil this gateway
+// will not forget it, and everywhere says whether it was posted for the others.
+func (b *Book) Recall(ctx context.Context, keys ...string) (everywhere bool, err error) {
 	b.mu.Lock()
-	n := b.notes[key]
-	if n == nil {
-		n = &kept{Note: b.sign(key)}
-		b.notes[key] = n
+	fresh := 0
+	for _, k := range keys {
+		if !apikey.ValidID(k) {
+			b.mu.Unlock()
+			return false, errors.New("recall: not the id of a key")
+		}
+		if b.notes[k] == nil {
+			fresh++
+		}
 	}
-	n.own, n.done = true, false
+	if fresh > 0 && len(b.notes)+fresh > most {
+		b.mu.Unlock()
+		return false, ErrFull
+	}
+	notes := make([]Note, 0, len(keys))
+	for _, k := range keys {
+		n := b.notes[k]
+		if n == nil {
+			n = &kept{Note: b.sign(k)}
+			b.notes[k] = n
+		}
+		n.own, n.done = true, false
+		notes = append(notes, n.Note)
+	}
 	b.publish() // at once; should the file fail, the caller is told, and it counts all the same
 	err = b.save()
-	note := n.Note
 	b.mu.Unlock()
 	if err != nil {
 		return false, err
 	}
-	return b.post(ctx, note) == nil && b.o.Board != nil, nil
+	return b.post(ctx, notes...) == nil && b.o.Board != nil, nil
 }
 
 // Tell posts keys whose end the database knows, for gateways that it does not answer. What cannot be

@@ -212,3 +212,50 @@ func TestNobodyElseEndsKeys(t *testing.T) {
 		}
 	}
 }
+
+// Many keys end together or not at all, reach the others in one look, survive a restart and stand in the
+// database one by one; and there is a bound.
+func TestManyRecalls(t *testing.T) {
+	s := redistest.Start(t)
+	db := &database{revoked: map[string]int{}, away: true}
+	a, b := newGateway(t, db, s.URL(), pepper), newGateway(t, db, s.URL(), pepper)
+	ids := make([]string, 10_000)
+	for i := range ids {
+		ids[i] = apikey.NewID()
+	}
+	if _, err := a.Recall(bg, append(ids[:3:3], "../x")...); err == nil || a.Recalled(ids[0]) || a.Waiting() != 0 {
+		t.Errorf("part of a list that holds nonsense has ended: %v", err)
+	}
+	if everywhere, err := a.Recall(bg, ids...); err != nil || !everywhere || a.Waiting() != len(ids) {
+		t.Fatal(everywhere, err, a.Waiting())
+	}
+	if err := b.Look(bg); err != nil {
+		t.Fatal(err)
+	}
+	a.open(t, db, s.URL(), pepper)
+	for _, id := range ids {
+		if !a.Recalled(id) || !b.Recalled(id) {
+			t.Fatalf("%s lives", id)
+		}
+	}
+	db.set(false)
+	if err := a.Catchup(bg); err != nil || a.Waiting() != 0 || len(db.revoked) != len(ids) {
+		t.Errorf("%v, %d of %d in the database", err, len(db.revoked), len(ids))
+	}
+
+	alone := newGateway(t, &database{away: true}, secret.String{}, pepper)
+	ids = make([]string, 100_000)
+	for i := range ids {
+		ids[i] = apikey.NewID()
+	}
+	if _, err := alone.Recall(bg, ids...); err != nil {
+		t.Fatal(err)
+	}
+	more := apikey.NewID()
+	if _, err := alone.Recall(bg, more); !errors.Is(err, recall.ErrFull) || alone.Recalled(more) {
+		t.Errorf("beyond the bound: %v", err)
+	}
+	if _, err := alone.Recall(bg, ids[:10]...); err != nil {
+		t.Errorf("again, at the bound: %v", err)
+	}
+}

@@ -29,6 +29,7 @@ type index struct {
 	subjects map[directory.Subject]string // id of the service or agent
 	teams    map[string][]string          // ids of the teams that a principal is in
 	groups   map[string][]string          // ids of the groups that a person is in
+	certs    certificates
 }
 
 // New adds the directory to a mirror, which its owner keeps fresh.
@@ -44,12 +45,15 @@ func New(m *mirror.Mirror) *Roster {
 
 func (r *Roster) rebuild() error {
 	x := &index{subjects: map[directory.Subject]string{}, teams: map[string][]string{}, groups: map[string][]string{}}
+	x.certs.init()
 	for id, s := range r.services.All() {
+		x.certs.add(&Program{directory.KindService, id, s.Tenant, s.Name, s.Scopes}, s.Subjects)
 		for _, sub := range s.Subjects {
 			x.subjects[sub] = id
 		}
 	}
 	for id, a := range r.agents.All() {
+		x.certs.add(&Program{directory.KindAgent, id, a.Tenant, a.Name, a.Scopes}, a.Subjects)
 		for _, sub := range a.Subjects {
 			if other, taken := x.subjects[sub]; taken {
 				return fmt.Errorf("roster: %s and %s have the same subject", other, id)
@@ -165,3 +169,6 @@ func (r *Roster) Tenants() map[string]directory.Tenant { return r.tenants.All() 
 
 // User finds a person.
 func (r *Roster) User(id string) (directory.User, bool) { return r.users.Get(id) }
+
+// Agent finds an agent.
+func (r *Roster) Agent(id string) (directory.Agent, bool) { return r.agents.Get(id) }

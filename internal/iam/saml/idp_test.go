@@ -6,17 +6,19 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,9 +41,49 @@ type signer struct {
 	cert *x509.Certificate
 }
 
-func newSigner(k crypto.Signer, from time.Time) signer {
+// steady signs the same with the same bytes every time (ECDSA as RFC 6979 has it).
+type steady struct{ crypto.Signer }
+
+func (k steady) Sign(_ io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
+	return k.Signer.Sign(nil, digest, o)
+}
+
+// rsaOf is a key of 2048 bits that is the same in every process. It is no secret.
+func rsaOf(seed string) *rsa.PrivateKey {
+	n := 0
+	prime := func() *big.Int {
+		for {
+			var b []byte
+			for range 4 {
+				sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", seed, n))
+				b, n = append(b, sum[:]...), n+1
+			}
+			b[0] |= 0xc0 // so that the product has all of its bits
+			b[127] |= 1
+			p := new(big.Int).SetBytes(b)
+			if new(big.Int).Mod(p, big.NewInt(65537)).Int64() != 1 && p.ProbablyPrime(10) {
+				return p
+			}
+		}
+	}
+	one := big.NewInt(1)
+	p, q := prime(), prime()
+	k := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537}, Primes: []*big.Int{p, q}}
+	k.D = new(big.Int).ModInverse(big.NewInt(65537), new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one)))
+	k.Precompute()
+	if err := k.Validate(); err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// serial numbers what the provider of the tests says: in the same order, the same.
+var serial atomic.Int64
+
+func newSigner(key crypto.Signer, from time.Time) signer {
+	k := steady{key}
 	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "idp"}, NotBefore: from, NotAfter: from.Add(365 * 24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, k.Public(), k)
+	der, err := x509.CreateCertificate(nil, tmpl, tmpl, k.Public(), k)
 	if err != nil {
 		panic(err)
 	}
@@ -55,15 +97,8 @@ func newSigner(k crypto.Signer, from time.Time) signer {
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 var keys = sync.OnceValue(func() (out struct{ good, evil, ec, ended signer }) {
-	k, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	k2, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
 	// The same in every process, so that what a fuzzer finds in one is found in the next.
+	k, k2 := rsaOf("good"), rsaOf("evil")
 	e, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		panic(err)
@@ -121,7 +156,7 @@ func (s said) xml() []byte {
 	now := s.clock.now()
 	at := func(d time.Duration) string { return now.Add(d).Format(samlTime) }
 	doc := read(s.t, []byte(strings.NewReplacer(
-		"@RID", "_r"+federation.Random(), "@AID", "_a"+federation.Random(), "@NOW", at(0), "@BEGIN", at(-time.Minute), "@END", at(5*time.Minute),
+		"@RID", fmt.Sprint("_r", serial.Add(1)), "@AID", fmt.Sprint("_a", serial.Add(1)), "@NOW", at(0), "@BEGIN", at(-time.Minute), "@END", at(5*time.Minute),
 		"@SESSION", at(8*time.Hour), "@ACS", acsURL, "@REQ", s.request, "@IDP", idpID, "@SP", spID,
 	).Replace(template)))
 	a := doc.Root().FindElement("./saml:Assertion")

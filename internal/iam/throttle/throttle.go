@@ -157,6 +157,17 @@ func wait(now time.Time, cells []Cell) time.Duration {
 // takes that back. One that is not allowed costs the account nothing: who knocks all day does not make the wait
 // longer. An error says that the store did not answer: nothing may be tried.
 func (t *Throttle) Allow(ctx context.Context, try Try) (after time.Duration, ok bool, err error) {
+	return t.admit(ctx, try, true)
+}
+
+// Held is Allow where only what was wrong counts against the account: a program that proves itself many
+// times at once is no guesser. What was wrong has to be told (Failed); how many tries are looked at until
+// then, the caller bounds.
+func (t *Throttle) Held(ctx context.Context, try Try) (after time.Duration, ok bool, err error) {
+	return t.admit(ctx, try, false)
+}
+
+func (t *Throttle) admit(ctx context.Context, try Try, failed bool) (after time.Duration, ok bool, err error) {
 	places := t.places(try)
 	now, cells, err := t.store.Look(ctx, places)
 	if err != nil {
@@ -179,8 +190,9 @@ func (t *Throttle) Allow(ctx context.Context, try Try) (after time.Duration, ok 
 		if after = wait(now, cells); after > 0 {
 			return false
 		}
-		a := &cells[ofAccount]
-		a.N, a.Last, a.Ends = min(a.N+1, 1<<20), now, now.Add(Forget)
+		if failed {
+			cells[ofAccount].fail(now)
+		}
 		cells[ofAll].take(now, GlobalEvery)
 		if len(cells) > ofNetwork {
 			cells[ofNetwork].take(now, PrefixEvery)
@@ -193,11 +205,33 @@ func (t *Throttle) Allow(ctx context.Context, try Try) (after time.Duration, ok 
 	return after, after == 0, nil
 }
 
+// Failed says that a try that Held let through was wrong. It counts although who tried has gone meanwhile. An
+// error says that it could not be counted: the caller must not say that it was wrong.
+func (t *Throttle) Failed(ctx context.Context, try Try) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), turn)
+	defer cancel()
+	err := t.store.Change(ctx, t.places(try)[:1], func(now time.Time, cells []Cell) bool {
+		cells[ofAccount].account(now)
+		cells[ofAccount].fail(now)
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("throttle: count what was wrong: %w", err)
+	}
+	return nil
+}
+
+func (c *Cell) fail(now time.Time) { c.N, c.Last, c.Ends = min(c.N+1, 1<<20), now, now.Add(Forget) }
+
 // Done says that a try that was allowed was right. The lane of a device starts afresh; in the open lane only the
 // try itself is taken back, or each sign-in of the owner would give the guessers a new start. Where the store does
 // not answer the try goes on counting as failed.
 func (t *Throttle) Done(ctx context.Context, try Try) {
-	_ = t.store.Change(ctx, t.places(try)[:1], func(_ time.Time, cells []Cell) bool {
+	place := t.places(try)[:1]
+	if _, cells, err := t.store.Look(ctx, place); err == nil && cells[0].N == 0 {
+		return // nothing was wrong: without a lock
+	}
+	_ = t.store.Change(ctx, place, func(_ time.Time, cells []Cell) bool {
 		a := &cells[0]
 		if a.N == 0 {
 			return false // it has ended meanwhile

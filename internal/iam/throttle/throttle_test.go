@@ -44,6 +44,22 @@ func (n node) Allow(try throttle.Try) (time.Duration, bool) {
 	return after, ok
 }
 
+func (n node) Held(try throttle.Try) (time.Duration, bool) {
+	after, ok, err := n.Throttle.Held(context.Background(), try)
+	if err != nil {
+		n.t.Error(err)
+	}
+	return after, ok
+}
+
+func (n node) Failed(try throttle.Try) {
+	gone, cancel := context.WithCancel(context.Background())
+	cancel() // who has hung up is counted, too
+	if err := n.Throttle.Failed(gone, try); err != nil {
+		n.t.Error(err)
+	}
+}
+
 func (n node) Done(try throttle.Try) { n.Throttle.Done(context.Background(), try) }
 
 // addr is one of 1,000 addresses in 1,000 networks.
@@ -84,19 +100,33 @@ func TestAnAttackOnOneAccount(t *testing.T) {
 func TestTheOwnersSuccessIsNoFreshStart(t *testing.T) {
 	c := start()
 	th := nodes(t, &memory.Tries{Now: c.now})
-	evaluated := 0
-	for i := range 3600 {
-		c.at = c.at.Add(time.Second)
-		if _, ok := th.Allow(throttle.Try{Account: "a", Addr: addr(i)}); ok {
-			evaluated++
-		}
+	evaluated, came := 0, 0
+	owner := func() {
 		own := throttle.Try{Account: "a", Addr: netip.MustParseAddr("192.0.2.1")}
 		if _, ok := th.Allow(own); ok {
 			th.Done(own)
+			came++
 		}
 	}
-	if evaluated > 100 {
-		t.Errorf("%d", evaluated)
+	for i := range 3600 {
+		c.at = c.at.Add(time.Second)
+		if i%2 == 0 { // now and then the owner is there before the guesser
+			owner()
+		}
+		if _, ok := th.Allow(throttle.Try{Account: "a", Addr: addr(i)}); ok {
+			evaluated++
+		}
+		owner()
+	}
+	t.Logf("%d guesses were looked at, the owner came %d times", evaluated, came)
+	if evaluated > 100 || came < 2 {
+		t.Error("too many guesses, or no owner")
+	}
+	c.at = c.at.Add(throttle.MaxDelay)
+	before := came
+	owner()
+	if _, ok := th.Allow(throttle.Try{Account: "a", Addr: addr(1)}); ok || came == before {
+		t.Error("after the owner came, a guess is looked at at once")
 	}
 }
 
@@ -337,5 +367,66 @@ func TestNetwork(t *testing.T) {
 		if got := throttle.Network(netip.MustParseAddr(a)).String(); got != want {
 			t.Errorf("%s: %s", a, got)
 		}
+	}
+}
+
+// A program that proves itself is held up by what was wrong only, however much it asks at once; all of them
+// together are held to the rate of their lane.
+func TestOnlyWhatWasWrongCounts(t *testing.T) {
+	c := start()
+	th := nodes(t, &memory.Tries{Now: c.now})
+	good := throttle.Try{Account: "a", Addr: netip.MustParseAddr("192.0.2.1"), Device: "d"}
+	for i := range 50 {
+		if wait, ok := th.Held(good); !ok {
+			t.Fatalf("try %d waits %v", i, wait)
+		}
+	}
+	c.at = c.at.Add(time.Minute)
+	looked := 0
+	for range 100 {
+		if _, ok := th.Held(good); ok {
+			looked++
+			th.Failed(good)
+		}
+	}
+	if looked != throttle.Free {
+		t.Errorf("%d wrong tries were looked at, want %d", looked, throttle.Free)
+	}
+	if wait, ok := th.Held(good); ok || wait <= 0 || wait > time.Second {
+		t.Errorf("%v %v", wait, ok)
+	}
+	other := good
+	other.Account = "b"
+	if _, ok := th.Held(other); !ok {
+		t.Error("another account waits")
+	}
+	for range 20 {
+		c.at = c.at.Add(throttle.MaxDelay)
+		if _, ok := th.Held(good); !ok {
+			t.Fatal("the delay grows beyond its bound")
+		}
+		th.Failed(good)
+	}
+	c.at = c.at.Add(throttle.MaxDelay)
+	if _, ok := th.Held(good); !ok {
+		t.Fatal("it waits for ever")
+	}
+	th.Done(good)
+	for range throttle.Free + 1 {
+		if _, ok := th.Held(good); !ok {
+			t.Error("it was right, and waits")
+		}
+	}
+	c.at = c.at.Add(time.Minute)
+	n := 0
+	for i := range 3 * throttle.GlobalBurst {
+		try := good
+		try.Account = string(rune('c' + i))
+		if _, ok := th.Held(try); ok {
+			n++
+		}
+	}
+	if n != throttle.GlobalBurst {
+		t.Errorf("%d of all accounts together, want %d", n, throttle.GlobalBurst)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 
 	"sallyport.dev/sallyport/internal/gate"
 )
@@ -37,6 +38,11 @@ func Check(ctx context.Context, r *http.Request) error {
 		// net/http hands "PRI * HTTP/2.0" sent to an HTTP/1 server to the handler.
 		if r.Method == http.MethodConnect || r.Method == "PRI" {
 			return refused(errConnect)
+		}
+		// RFC 9113 section 8.3.1: a path, or * of OPTIONS. net/http takes a whole URL for one, too, whose
+		// authority need not be that of the request.
+		if !strings.HasPrefix(r.RequestURI, "/") && (r.RequestURI != "*" || r.Method != http.MethodOptions) {
+			return refused(errTarget)
 		}
 		return nil
 	}

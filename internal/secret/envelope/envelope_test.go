@@ -153,6 +153,7 @@ func TestWrappedKeyIsBoundToAllOfItsRow(t *testing.T) {
 	seal(t, k, "acme", place, canary)
 	good := m.rows["acme"][1]
 	for name, change := range map[string]func(*Wrapped){
+		"tenant":  func(w *Wrapped) { w.Tenant = "other" },
 		"version": func(w *Wrapped) { w.Version = 2 },
 		"id":      func(w *Wrapped) { w.ID = "00" + w.ID[2:] },
 		"kek":     func(w *Wrapped) { w.KEK = kek2.id },
@@ -168,7 +169,7 @@ func TestWrappedKeyIsBoundToAllOfItsRow(t *testing.T) {
 		if change(&w); name == "id" && w.ID == good.ID {
 			w.ID = "ff" + w.ID[2:]
 		}
-		m.rows = map[string]map[uint32]Wrapped{"acme": {w.Version: w}}
+		m.rows = map[string]map[uint32]Wrapped{w.Tenant: {w.Version: w}}
 		if _, err := New(t.Context(), Options{Store: m, Current: kek1, Old: []KEK{kek2}}); err == nil {
 			t.Errorf("%s: the changed row was taken", name)
 		}

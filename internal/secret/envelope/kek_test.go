@@ -3,6 +3,7 @@ package envelope
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,19 @@ import (
 
 	"sallyport.dev/sallyport/internal/secret"
 )
+
+// Of a key nothing prints but its id, which is stored in the clear.
+func TestAKEKDoesNotPrint(t *testing.T) {
+	k := testKEK(t, 1)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		if got := fmt.Sprintf(verb, k); got != "kek "+k.ID() {
+			t.Errorf("%s: %q", verb, got)
+		}
+	}
+	if k.LogValue().String() != "kek "+k.ID() || k.GoString() != "kek "+k.ID() {
+		t.Errorf("%v %s", k.LogValue(), k.GoString())
+	}
+}
 
 func TestParseKEK(t *testing.T) {
 	raw := make([]byte, 32)

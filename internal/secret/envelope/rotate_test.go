@@ -317,3 +317,16 @@ func TestRewrapLosesARace(t *testing.T) {
 		opens(t, ring(t, m, b), "a", place, box, canary)
 	}
 }
+
+// A wrap that does not open again, as of a machine that computes wrongly, does not replace the one that does.
+func TestRewrapOpensBeforeItForgets(t *testing.T) {
+	a, b, c := testKEK(t, 1), testKEK(t, 2), testKEK(t, 3)
+	m := newMemory()
+	box := seal(t, ring(t, m, a), "a", place, canary)
+	k := ring(t, m, a)
+	k.keks.Store(&keks{current: KEK{id: b.id, wrap: c.wrap}, all: map[string]KEK{a.id: a, b.id: b}})
+	if _, err := k.Rewrap(t.Context()); !errors.Is(err, ErrWrapped) {
+		t.Error(err)
+	}
+	opens(t, ring(t, m, a), "a", place, box, canary)
+}

@@ -205,9 +205,16 @@ func defunct(pid int) bool {
 // Restart brings a killed server back on the same address.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
-	if err := s.up(); err != nil {
-		text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
-		t.Fatalf("%v\n%s", err, text[max(0, len(text)-2000):])
+	// A server that was killed counts as running until whoever is its parent now has heard of its end.
+	for end := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := s.up()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+			t.Fatalf("%v\n%s", err, text[max(0, len(text)-2000):])
+		}
 	}
 }
 

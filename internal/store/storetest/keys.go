@@ -13,7 +13,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/apikey"
-	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/quota"
 )
 
 // Keys runs the contract of iam.KeyStore and iam.UseRecorder. open returns a handle of one and the
@@ -220,7 +220,7 @@ func sample(n byte) iam.Key {
 		Created: at, NotBefore: at.Add(time.Minute), Expires: at.Add(48 * time.Hour), Revoked: at.Add(24 * time.Hour), LastUsed: at.Add(time.Second),
 		Detail: iam.Detail{
 			Team: "team_a", Principal: "user_a", Class: "ci", Purpose: "a purpose", Tools: []string{"get_*"}, Features: []string{"stream"}, Data: []string{},
-			SPIFFE: []string{"spiffe://a/*"}, Budgets: []iam.Budget{{Unit: "tokens", Amount: 5, Window: document.Span(time.Hour)}}, Shared: true, Rotated: at,
+			SPIFFE: []string{"spiffe://a/*"}, Budgets: []iam.Budget{{Unit: "tokens", Amount: 5, Window: quota.Hour}}, Shared: true, Rotated: at,
 		},
 	}
 }

@@ -86,10 +86,35 @@ func usage(d *strictjson.Doc, u int) gate.Usage {
 	if u < 0 {
 		return gate.Usage{}
 	}
-	return gate.Usage{
-		Input:       wire.Int(d, d.Get(u, "input_tokens")),
-		Output:      wire.Int(d, d.Get(u, "output_tokens")),
-		CachedInput: wire.Int(d, d.Get(u, "cache_read_input_tokens")),
-		CacheWrite:  wire.Int(d, d.Get(u, "cache_creation_input_tokens")),
+	n := counted(d, u)
+	n.Reasoning = wire.Int(d, d.Get(d.Get(u, "output_tokens_details"), "thinking_tokens"))
+	n.Searches = wire.Int(d, d.Get(d.Get(u, "server_tool_use"), "web_search_requests"))
+	n.Tier = gate.TierOf(d.Str(d.Get(u, "service_tier")))
+	if t := gate.TierOf(d.Str(d.Get(u, "speed"))); t != "" {
+		n.Tier = t
 	}
+	// Steps that the total leaves out: making a context shorter, and asking another model.
+	for i := range d.Children(d.Get(u, "iterations")) {
+		switch d.Str(d.Get(i, "type")) {
+		case "compaction", "advisor_message":
+			m := counted(d, i)
+			n.Input, n.Output, n.CachedInput = n.Input+m.Input, n.Output+m.Output, n.CachedInput+m.CachedInput
+			n.CacheWrite, n.CacheWriteShort = n.CacheWrite+m.CacheWrite, n.CacheWriteShort+m.CacheWriteShort
+		}
+	}
+	return n
+}
+
+// counted reads the counts of a usage object, or of one step in it. The input is what was neither read from
+// the cache nor written to it.
+func counted(d *strictjson.Doc, u int) gate.Usage {
+	n := gate.Usage{
+		Input:           wire.Int(d, d.Get(u, "input_tokens")),
+		Output:          wire.Int(d, d.Get(u, "output_tokens")),
+		CachedInput:     wire.Int(d, d.Get(u, "cache_read_input_tokens")),
+		CacheWrite:      wire.Int(d, d.Get(u, "cache_creation_input_tokens")),
+		CacheWriteShort: wire.Int(d, d.Get(d.Get(u, "cache_creation"), "ephemeral_5m_input_tokens")),
+	}
+	n.CacheWrite = max(n.CacheWrite, n.CacheWriteShort)
+	return n
 }

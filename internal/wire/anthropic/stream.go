@@ -131,13 +131,15 @@ func (s *stream) note(f *gate.Frame) {
 	}
 }
 
-// use keeps the counts: output counts are cumulative, input counts come once.
+// use keeps the counts: those of the end are cumulative, some come at the beginning only.
 func (s *stream) use(u int) {
-	n := usage(&s.events.Doc, u)
-	s.account.Usage.Input = max(s.account.Usage.Input, n.Input)
-	s.account.Usage.Output = max(s.account.Usage.Output, n.Output)
-	s.account.Usage.CachedInput = max(s.account.Usage.CachedInput, n.CachedInput)
-	s.account.Usage.CacheWrite = max(s.account.Usage.CacheWrite, n.CacheWrite)
+	n, a := usage(&s.events.Doc, u), &s.account.Usage
+	a.Input, a.Output, a.Reasoning = max(a.Input, n.Input), max(a.Output, n.Output), max(a.Reasoning, n.Reasoning)
+	a.CachedInput, a.CacheWrite = max(a.CachedInput, n.CachedInput), max(a.CacheWrite, n.CacheWrite)
+	a.CacheWriteShort, a.Searches = max(a.CacheWriteShort, n.CacheWriteShort), max(a.Searches, n.Searches)
+	if n.Tier != "" {
+		a.Tier = n.Tier
+	}
 }
 
 // Account implements wire.Stream.

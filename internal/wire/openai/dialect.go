@@ -115,6 +115,12 @@ func (Dialect) ReadAnswer(rt wire.Route, status int, contentType string, body []
 	}
 	r.Model = d.Str(d.Get(strictjson.Root, "model"))
 	r.Usage = usage(d, d.Get(strictjson.Root, "usage"))
+	r.Usage.Tier = gate.TierOf(d.Str(d.Get(strictjson.Root, "service_tier")))
+	for item := range d.Children(d.Get(strictjson.Root, "output")) {
+		if searched(d, item) {
+			r.Usage.Searches++
+		}
+	}
 	for c := range d.Children(d.Get(strictjson.Root, "choices")) {
 		spelled(d, c, r)
 		if f := d.Str(d.Get(c, "finish_reason")); f != "" && r.Finish == "" {
@@ -143,26 +149,5 @@ func spelled(d *strictjson.Doc, choice int, r *gate.Reading) {
 				Path: "choices[].logprobs." + list + "[].bytes", Turn: -1, Place: gate.Place{Coding: gate.Nowhere},
 			})
 		}
-	}
-}
-
-// usage reads a usage object of chat completions or of responses.
-func usage(d *strictjson.Doc, u int) gate.Usage {
-	get := func(obj int, names ...string) int {
-		for _, n := range names {
-			if v := wire.Int(d, d.Get(obj, n)); v > 0 {
-				return v
-			}
-		}
-		return 0
-	}
-	if u < 0 {
-		return gate.Usage{}
-	}
-	return gate.Usage{
-		Input:       get(u, "prompt_tokens", "input_tokens"),
-		Output:      get(u, "completion_tokens", "output_tokens"),
-		CachedInput: get(d.Get(u, "prompt_tokens_details"), "cached_tokens") + get(d.Get(u, "input_tokens_details"), "cached_tokens"),
-		Reasoning:   get(d.Get(u, "completion_tokens_details"), "reasoning_tokens") + get(d.Get(u, "output_tokens_details"), "reasoning_tokens"),
 	}
 }

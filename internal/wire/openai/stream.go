@@ -217,9 +217,7 @@ func (s *stream) note(f *gate.Frame) {
 		s.chunk(choices)
 		return
 	}
-	if u := d.Get(strictjson.Root, "usage"); d.Kind(u) == strictjson.Object {
-		s.account.Usage = usage(d, u)
-	}
+	s.use(strictjson.Root)
 	if n := d.Get(strictjson.Root, "sequence_number"); n >= 0 {
 		s.sequence = wire.Int(d, n)
 	}
@@ -228,9 +226,7 @@ func (s *stream) note(f *gate.Frame) {
 		if m := d.Str(d.Get(r, "model")); m != "" {
 			s.account.Model = m
 		}
-		if u := d.Get(r, "usage"); d.Kind(u) == strictjson.Object {
-			s.account.Usage = usage(d, u)
-		}
+		s.use(r)
 		if s.response == nil {
 			s.response = bytes.Clone(d.Value(r))
 		}
@@ -245,6 +241,9 @@ func (s *stream) note(f *gate.Frame) {
 		var b strings.Builder
 		placeOf(&b, e)
 		s.end(f, b.String())
+		if e.Type == "response.output_item.done" && searched(d, d.Get(strictjson.Root, "item")) {
+			s.account.Usage.Searches++
+		}
 	default:
 		if base, ok := strings.CutSuffix(e.Type, ".done"); ok && strings.HasPrefix(base, "response.") {
 			s.end(f, laneName(e, base))
@@ -255,6 +254,19 @@ func (s *stream) note(f *gate.Frame) {
 	}
 }
 
+// use keeps the last usage that an object names, and the tier that it was served in.
+func (s *stream) use(object int) {
+	d, u := &s.events.Doc, &s.account.Usage
+	if n := d.Get(object, "usage"); d.Kind(n) == strictjson.Object {
+		tier, searches := u.Tier, u.Searches
+		*u = usage(d, n)
+		u.Tier, u.Searches = tier, searches
+	}
+	if t := d.Get(object, "service_tier"); d.Kind(t) == strictjson.String {
+		u.Tier = gate.TierOf(d.Str(t))
+	}
+}
+
 func (s *stream) chunk(choices int) {
 	d := &s.events.Doc
 	if s.id == "" {
@@ -262,9 +274,7 @@ func (s *stream) chunk(choices int) {
 		s.created, s.object = wire.Int(d, d.Get(strictjson.Root, "created")), d.Str(d.Get(strictjson.Root, "object"))
 		s.account.Model = s.model
 	}
-	if u := d.Get(strictjson.Root, "usage"); d.Kind(u) == strictjson.Object {
-		s.account.Usage = usage(d, u)
-	}
+	s.use(strictjson.Root)
 	k := 0
 	for c := range d.Children(choices) {
 		n := k
