@@ -96,7 +96,9 @@ func (b *bucket) take(now time.Time, every time.Duration) {
 // Allow says whether a try may be evaluated now, and otherwise in how long. A try that is allowed counts as failed
 // from this moment, so that many at once cannot all come before the first answer; Done takes that back.
 // One that is not allowed costs the account nothing: who knocks all day does not make the wait longer.
-func (t *Throttle) Allow(try Try) (wait time.Duration, ok bool) {
+func (t *Throttle) Allow(try Try) (wait time.Duration, ok bool) { return t.admit(try, true) }
+
+func (t *Throttle) admit(try Try, failed bool) (wait time.Duration, ok bool) {
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -105,7 +107,9 @@ func (t *Throttle) Allow(try Try) (wait time.Duration, ok bool) {
 	if wait = t.wait(now, try, a, p, g); wait > 0 {
 		return wait, false
 	}
-	a.n, a.last = min(a.n+1, 1<<20), now
+	if failed {
+		a.fail(now)
+	}
 	t.take(now, try, p, g)
 	return 0, true
 }
@@ -126,18 +130,7 @@ func (t *Throttle) Done(try Try) {
 // Held is Allow where only what was wrong counts against the account: a program that proves itself many
 // times at once is no guesser. What was wrong has to be told (Failed); how many tries are looked at until
 // then, the caller bounds.
-func (t *Throttle) Held(try Try) (wait time.Duration, ok bool) {
-	now := t.now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	a, p, g := t.places(try)
-	a.refresh(now)
-	if wait = t.wait(now, try, a, p, g); wait > 0 {
-		return wait, false
-	}
-	t.take(now, try, p, g)
-	return 0, true
-}
+func (t *Throttle) Held(try Try) (wait time.Duration, ok bool) { return t.admit(try, false) }
 
 // Failed says that a try that Held let through was wrong.
 func (t *Throttle) Failed(try Try) {
@@ -146,8 +139,10 @@ func (t *Throttle) Failed(try Try) {
 	defer t.mu.Unlock()
 	a, _, _ := t.places(try)
 	a.refresh(now)
-	a.n, a.last = min(a.n+1, 1<<20), now
+	a.fail(now)
 }
+
+func (c *cell) fail(now time.Time) { c.n, c.last = min(c.n+1, 1<<20), now }
 
 // refresh forgets what is long past.
 func (c *cell) refresh(now time.Time) {
