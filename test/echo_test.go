@@ -16,7 +16,7 @@ func TestAProviderThatRepeatsItsKey(t *testing.T) {
 	t.Setenv("PROVIDER_KEY", own)
 	t.Setenv("PROVIDER_HEADER", second)
 	up := gatetest.NewUpstream(t)
-	g := gatetest.Start(t, up, fmt.Sprintf("iam: {mode: keys}\nproxy:\n  allow_private: [127.0.0.0/8]\n  upstreams:\n    - {name: openai, dialect: openai, base_url: %q, credential: {env: PROVIDER_KEY}, headers: {X-Org: {env: PROVIDER_HEADER}}}\n", up.URL))
+	g := gatetest.Start(t, up, fmt.Sprintf("iam: {mode: keys}\nproxy:\n  allow_private: [127.0.0.0/8]\n  upstreams:\n    - {name: openai, dialect: openai, base_url: %q, credential: {env: PROVIDER_KEY}, headers: {X-Org: {env: PROVIDER_HEADER}, X-Version: 2023-06-01}}\n", up.URL))
 	_, key := administer(t, g).key("")
 	ask := chat(question).with("Authorization", "Bearer "+key)
 	soon(t, g.URL, ask, 200)
@@ -32,6 +32,8 @@ func TestAProviderThatRepeatsItsKey(t *testing.T) {
 		"bytes":      {Status: 200, Header: http.Header{"Content-Type": {"audio/mpeg"}}, Chunks: [][]byte{[]byte("\xff\xfb" + own[:9]), []byte(own[9:] + "\x00"), []byte(second)}},
 		"words":      {Status: 200, Header: http.Header{"Content-Type": {"text/plain"}}, Body: []byte("you sent " + own + own + " " + second)},
 		"no content": {Status: 204, Header: http.Header{"X-Echo": {own}}},
+		// A value that stands in the configuration as it is, is no secret.
+		"a version": {Status: 200, Header: http.Header{"Content-Type": {"text/plain"}, "X-Version": {"2023-06-01"}}, Body: []byte("since 2023-06-01")},
 	}
 	for at := 1; at < len(stream); at += 7 {
 		replies[fmt.Sprint("a stream cut at ", at)] = gatetest.Reply{Status: 200, Header: sse, Chunks: [][]byte{[]byte(stream[:at]), []byte(stream[at:])}}
@@ -50,6 +52,9 @@ func TestAProviderThatRepeatsItsKey(t *testing.T) {
 		}
 		if string(res.body) != hide.Replace(want) || res.status != r.Status {
 			t.Errorf("%s: %d %q, want %q", name, res.status, res.body, hide.Replace(want))
+		}
+		if e := g.Event(res.header.Get("Sallyport-Id")); (e["sanitized"] == true) != (name != "a version") {
+			t.Errorf("%s: the record says sanitized %v", name, e["sanitized"])
 		}
 	}
 	g.Close()

@@ -161,8 +161,8 @@ func (m *IAM) KnownMatching(f Filter) (keys []Key) {
 		return nil
 	}
 	now := m.now()
-	for id, c := range s.byID {
-		if k := c.key; f.names(&k, now) && (m.recalls == nil || !m.recalls.Recalled(id)) {
+	for e := range s.keys.all() {
+		if k := e.key; f.names(&k, now) && (m.recalls == nil || !m.recalls.Recalled(k.ID)) {
 			k.memo = nil
 			keys = append(keys, k)
 		}

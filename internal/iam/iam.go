@@ -190,10 +190,12 @@ func (m *IAM) Known(id string) (Key, bool) {
 	if m.ring == nil {
 		return Key{}, false
 	}
-	if s := m.ring.snap.Load(); s != nil && s.byID[id] != nil {
-		k := s.byID[id].key
-		k.memo = nil
-		return k, true
+	if s := m.ring.snap.Load(); s != nil {
+		if e, known := s.keys.find(id); known {
+			k := e.key
+			k.memo = nil
+			return k, true
+		}
 	}
 	return Key{}, false
 }

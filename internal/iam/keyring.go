@@ -3,9 +3,6 @@ package iam
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,8 +27,7 @@ type entry struct {
 // snapshot is all keys as they were at one version. It never changes.
 type snapshot struct {
 	version int64
-	byID    map[string]*entry
-	all     []*entry  // those of byID, in any order
+	keys    *table
 	checked time.Time // when the store last said that this is how things are
 }
 
@@ -39,7 +35,6 @@ type snapshot struct {
 type keyring struct {
 	store KeyReader
 	now   func() time.Time
-	seed  maphash.Seed
 
 	maxAge time.Duration
 	snap   atomic.Pointer[snapshot]
@@ -50,14 +45,12 @@ type keyring struct {
 }
 
 func newKeyring(s KeyReader, now func() time.Time) *keyring {
-	return &keyring{store: s, now: now, seed: maphash.MakeSeed(), maxAge: MaxAge, written: map[string]int64{}}
+	return &keyring{store: s, now: now, maxAge: MaxAge, written: map[string]int64{}}
 }
 
 // find looks a key up. The error is a gate.Fault when what is in memory is too old to be trusted.
 //
-// An id that there is not takes as long as one that there is (ASVS 5.0 6.3.8): whoever asks for one is given
-// another key in its stead, always the same one, which is compared with in the same way. Both find one key in
-// the map and miss one.
+// Where there is no such key it is another one (see table), which is compared with in the same way.
 func (r *keyring) find(id string, now time.Time) (e *entry, known bool, err error) {
 	s := r.snap.Load()
 	if s == nil {
@@ -66,24 +59,10 @@ func (r *keyring) find(id string, now time.Time) (e *entry, known bool, err erro
 	if age := now.Sub(s.checked); age > r.maxAge {
 		return nil, false, gate.Fail(gate.FailIdentity, fmt.Errorf("iam: the key store has not answered for %v", age.Round(time.Second)))
 	}
-	stand := nobody
-	if len(s.all) > 0 {
-		stand = s.all[maphash.String(r.seed, id)%uint64(len(s.all))]
+	if e, known = s.keys.find(id); e == nil {
+		return nobody, false, nil
 	}
-	found, known := s.byID[id]
-	var other [32]byte
-	n := copy(other[:], stand.key.ID)
-	if known {
-		n = copy(other[:], id)
-		other[0] = '!' // of no key
-	}
-	if instead, ok := s.byID[string(other[:n])]; ok {
-		return instead, known, nil
-	}
-	if known {
-		return found, true, nil
-	}
-	return nobody, false, nil
+	return e, known, nil
 }
 
 // refresh asks the store for its version, and when it is a new one for the keys that changed.
@@ -100,7 +79,7 @@ func (r *keyring) refresh(ctx context.Context) error {
 		return fmt.Errorf("iam: reading the version of the key store: %w", err)
 	}
 	if v == old.version {
-		r.snap.Store(&snapshot{version: v, byID: old.byID, all: old.all, checked: asked})
+		r.snap.Store(&snapshot{version: v, keys: old.keys, checked: asked})
 		return nil
 	}
 	return r.load(ctx, asked, old.version, old)
@@ -112,16 +91,13 @@ func (r *keyring) load(ctx context.Context, asked time.Time, after int64, old *s
 	if err != nil {
 		return fmt.Errorf("iam: reading the keys: %w", err)
 	}
-	byID := make(map[string]*entry, len(keys))
-	if !whole {
-		byID = maps.Clone(old.byID)
-	}
+	read := make([]*entry, 0, len(keys))
 	r.same.begin(whole)
 	for i := range keys {
 		e := &entry{key: keys[i]}
 		e.key.memo = &e.memo
 		r.same.of(&e.key)
-		if was := old.byID[e.key.ID]; was != nil {
+		if was, ok := old.keys.find(e.key.ID); ok {
 			e.used = was.used
 		} else {
 			e.used = new(atomic.Int64)
@@ -130,9 +106,13 @@ func (r *keyring) load(ctx context.Context, asked time.Time, after int64, old *s
 				r.written[e.key.ID] = e.key.LastUsed.Unix()
 			}
 		}
-		byID[e.key.ID] = e
+		read = append(read, e)
 	}
-	r.snap.Store(&snapshot{version: v, byID: byID, all: slices.Collect(maps.Values(byID)), checked: asked})
+	had := old.keys
+	if whole {
+		had = nil
+	}
+	r.snap.Store(&snapshot{version: v, keys: newTable(had, read), checked: asked})
 	return nil
 }
 
@@ -156,8 +136,8 @@ func (r *keyring) flushUse(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	last := map[string]time.Time{}
-	for id, e := range s.byID {
-		if t := e.used.Load(); t > r.written[id] {
+	for e := range s.keys.all() {
+		if id, t := e.key.ID, e.used.Load(); t > r.written[id] {
 			last[id] = time.Unix(t, 0).UTC()
 		}
 	}

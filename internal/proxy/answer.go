@@ -19,6 +19,7 @@ import (
 // letThrough sends the provider's answer to the caller in the way its kind allows: nothing to read,
 // a stream, a text read whole, or bytes that cannot be read.
 func (c *call) letThrough(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response) {
+	c.maskHeader(resp.Header) // at once: what was overwritten has to be in the record
 	if c.r.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified || resp.ContentLength == 0 {
 		c.whole(resp, nil)
 		return
@@ -40,7 +41,7 @@ func (c *call) letThrough(ctx context.Context, cancel context.CancelCauseFunc, r
 		resp.ContentLength = -1
 	}
 	if secrets := c.secrets(); len(secrets) > 0 {
-		resp.Body = &masking{ReadCloser: resp.Body, secrets: secrets}
+		resp.Body = &masking{ReadCloser: resp.Body, secrets: secrets, masked: &c.masked, end: func() { c.maskHeader(resp.Trailer) }}
 	}
 	mt, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil && resp.Header.Get("Content-Type") != "" {
@@ -245,7 +246,6 @@ func (c *call) answerHeaders(resp *http.Response) http.Header {
 	h := c.w.Header()
 	id := h["Sallyport-Id"]
 	copyHeaders(h, resp.Header)
-	maskHeader(h, c.secrets())
 	h["Sallyport-Id"] = id
 	c.announce(h)
 	if _, ok := h["Content-Type"]; !ok {
@@ -285,7 +285,6 @@ func (c *call) announce(h http.Header) {
 
 func (c *call) trailers(resp *http.Response) {
 	declared := c.w.Header()["Trailer"]
-	maskHeader(resp.Trailer, c.secrets())
 	for k, vs := range resp.Trailer {
 		if slices.Contains(declared, k) {
 			c.w.Header()[k] = vs

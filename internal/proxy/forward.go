@@ -102,7 +102,7 @@ func (e *earlyHints) pass(code int, header textproto.MIMEHeader) error {
 	}
 	h := e.c.w.Header()
 	copyHeaders(h, http.Header(header))
-	maskHeader(h, e.c.secrets())
+	e.c.maskHeader(h)
 	e.c.w.WriteHeader(code)
 	for k := range h {
 		if k != "Sallyport-Id" {

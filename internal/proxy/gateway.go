@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/sallyport/internal/gate"
@@ -59,10 +60,11 @@ type call struct {
 	// credential is the provider's, to be sent instead of the caller's; empty: the caller's goes on.
 	credential secret.String
 
-	began    bool // the intent is in the record
-	recorded bool // the end is in the record
-	started  bool // bytes of an answer were written
-	settled  bool // what was reserved is
+	began    bool        // the intent is in the record
+	recorded bool        // the end is in the record
+	started  bool        // bytes of an answer were written
+	settled  bool        // what was reserved is
+	masked   atomic.Bool // a secret of the gateway was overwritten in the answer
 	answer   contentHash
 
 	reserved int64

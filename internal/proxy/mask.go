@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 )
 
 // leastMasked is the shortest of the provider's secrets that is looked for in its answers: a shorter one
@@ -16,7 +17,7 @@ func (c *call) secrets() (out [][]byte) {
 	if s := c.credential.Reveal(); len(s) >= leastMasked {
 		out = append(out, []byte(s))
 	}
-	for _, v := range c.up.Headers {
+	for _, v := range c.up.Secrets {
 		if s := v.Reveal(); len(s) >= leastMasked {
 			out = append(out, []byte(s))
 		}
@@ -25,12 +26,14 @@ func (c *call) secrets() (out [][]byte) {
 }
 
 // maskHeader overwrites the gateway's secrets where a provider repeats them in a header or trailer.
-func maskHeader(h http.Header, secrets [][]byte) {
+func (c *call) maskHeader(h http.Header) {
+	secrets := c.secrets()
 	for _, vs := range h {
 		for i, v := range vs {
 			for _, s := range secrets {
 				if strings.Contains(v, string(s)) {
 					v = strings.ReplaceAll(v, string(s), strings.Repeat("*", len(s)))
+					c.masked.Store(true)
 				}
 			}
 			vs[i] = v
@@ -44,8 +47,10 @@ func maskHeader(h http.Header, secrets [][]byte) {
 type masking struct {
 	io.ReadCloser
 	secrets [][]byte
-	ready   []byte // to be given out
-	held    []byte // may be the beginning of a secret
+	masked  *atomic.Bool // set once something was overwritten
+	end     func()       // called when all was read, and the trailers are there
+	ready   []byte       // to be given out
+	held    []byte       // may be the beginning of a secret
 	err     error
 }
 
@@ -58,7 +63,9 @@ func (m *masking) Read(p []byte) (int, error) {
 			return 0, nil
 		}
 		n, err := m.ReadCloser.Read(p)
-		m.err = err
+		if m.err = err; err == io.EOF {
+			m.end()
+		}
 		if len(m.held) == 0 { // mostly: nothing is copied
 			m.overwrite(p[:n])
 			if k := m.begins(p[:n]); k == 0 || err != nil {
@@ -87,6 +94,7 @@ func (m *masking) overwrite(b []byte) {
 			for j := range s {
 				b[i+j] = '*'
 			}
+			m.masked.Store(true)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 
@@ -18,7 +19,7 @@ func TestMasking(t *testing.T) {
 		for range rapid.IntRange(0, 12).Draw(t, "parts") {
 			in.WriteString(rapid.SampledFrom([]string{"sk-abcab", "abababab", "sk-", "a", "ab", "sk-abca", "x", "b", "sk-abc\n\n", "*"}).Draw(t, "part"))
 		}
-		m := &masking{ReadCloser: io.NopCloser(&pieces{t, []byte(in.String())}), secrets: secrets}
+		m := &masking{ReadCloser: io.NopCloser(&pieces{t, []byte(in.String())}), secrets: secrets, masked: new(atomic.Bool), end: func() {}}
 		var got bytes.Buffer
 		buf := make([]byte, rapid.IntRange(1, 9).Draw(t, "buffer"))
 		for {
@@ -40,7 +41,7 @@ func TestMasking(t *testing.T) {
 			t.Fatalf("%q of %q", got.String(), in.String())
 		}
 	})
-	if err := iotest.TestReader(&masking{ReadCloser: io.NopCloser(strings.NewReader("a sk-abcab b")), secrets: [][]byte{[]byte("sk-abcab")}}, []byte("a ******** b")); err != nil {
+	if err := iotest.TestReader(&masking{ReadCloser: io.NopCloser(strings.NewReader("a sk-abcab b")), secrets: [][]byte{[]byte("sk-abcab")}, masked: new(atomic.Bool), end: func() {}}, []byte("a ******** b")); err != nil {
 		t.Error(err)
 	}
 }

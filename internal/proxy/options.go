@@ -35,6 +35,8 @@ type Upstream struct {
 	Sealed func(tenant string) (s secret.String, known bool)
 	// Headers are set on every request.
 	Headers map[string]secret.String
+	// Secrets are the values of Headers that nobody else may see; others, such as a version, are no secret.
+	Secrets []secret.String
 	// Transport sends. It must not decompress, follow redirects or use a proxy.
 	Transport http.RoundTripper
 	// Idle is the longest silence within an answer.

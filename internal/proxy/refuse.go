@@ -87,6 +87,7 @@ func (c *call) finish() error {
 	}
 	c.recorded = true
 	c.rec.Finished = time.Since(c.rec.Received)
+	c.rec.Sanitized = c.rec.Sanitized || c.masked.Load()
 	c.settle()
 	c.keepAnswer()
 	if err := c.g.o.Recorder.Finish(context.WithoutCancel(c.r.Context()), c.rec); err != nil {

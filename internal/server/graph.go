@@ -293,6 +293,7 @@ func (s *Server) upstreams(cfg *config.Config, g *graph) ([]proxy.Upstream, erro
 				if val, err = v.Ref.Resolve(); err != nil {
 					return nil, fmt.Errorf("resolve header %s of upstream %s: %w", k, u.Name, err)
 				}
+				up.Secrets = append(up.Secrets, val)
 			}
 			up.Headers[k] = val
 		}

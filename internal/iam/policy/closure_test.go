@@ -176,9 +176,6 @@ func TestWhatIsCompiled(t *testing.T) {
 
 // A decision of compiled statements makes next to nothing that must be collected.
 func TestADecisionAllocatesLittle(t *testing.T) {
-	if testing.Short() {
-		t.Skip("says nothing of a build that looks for races, which is what short is for")
-	}
 	s := large(t)
 	r := ask(callers(t, 1)[0])
 	s.Decide(r)

@@ -50,17 +50,14 @@ func (e *Engine) Use(s *Set) { e.set.Store(s) }
 func (e *Engine) Set() *Set { return e.set.Load() }
 
 // Decide answers under the current set. It takes no lock and makes no call to anything outside.
-func (e *Engine) Decide(r *Request) Decision {
-	s := e.set.Load()
+func (e *Engine) Decide(r *Request) Decision { return e.set.Load().Decide(r) }
+
+// Decide answers one question. For an agent that acts for a person, and for its keys, the person is
+// asked about too, and both must be allowed. A nil set denies.
+func (s *Set) Decide(r *Request) Decision {
 	if s == nil {
 		return Decision{Closed: true, Errors: []EvalError{{Message: "no policies were read yet"}}}
 	}
-	return s.Decide(r)
-}
-
-// Decide answers one question. For an agent that acts for a person, and for its keys, the person is
-// asked about too, and both must be allowed.
-func (s *Set) Decide(r *Request) Decision {
 	p := r.Principal
 	if p == nil || r.Action >= actions {
 		return Decision{Closed: true, Errors: []EvalError{{Message: "no principal or no such action"}}}

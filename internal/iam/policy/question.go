@@ -45,7 +45,8 @@ type waits struct{ any, permit bool }
 
 // Questions are used again: what they hold on to is bounded by the number of processors.
 var questions = sync.Pool{New: func() any {
-	return &question{matched: make([]*statement, 0, 32), open: make([]*statement, 0, 8)}
+	room := make([]*statement, 48)
+	return &question{matched: room[:0:32], open: room[32:32:40], later: room[40:40]}
 }}
 
 func (t *tenant) decide(r *Request, p *Principal) Decision {

@@ -75,7 +75,7 @@ func (s stage) Admit(_ context.Context, x *gate.Exchange) (gate.Decision, error)
 	if q := set.begin(&r); q != nil && !s.after {
 		return q.begun(x, set), nil
 	}
-	d := s.g.Engine.Decide(&r)
+	d := set.Decide(&r)
 	if !d.Allow {
 		return refuse(d), nil
 	}

@@ -14,15 +14,6 @@ const MaxTools = 1024
 // Tools answers for every tool that a request offers: r with the action UseTool and each of the names.
 // It gives the first denial, with the tool that is denied; where all pass, an answer without Policies.
 // Statements that do not look at the tool are asked once for all. More than MaxTools are denied.
-func (e *Engine) Tools(r *Request, tools []string) (Decision, string) {
-	s := e.set.Load()
-	if s == nil {
-		return e.Decide(r), ""
-	}
-	return s.Tools(r, tools)
-}
-
-// Tools is Engine.Tools under this set.
 func (s *Set) Tools(r *Request, tools []string) (Decision, string) {
 	if len(tools) > MaxTools {
 		return Decision{Closed: true, Errors: []EvalError{{Message: fmt.Sprintf("%d tools are offered, and at most %d are looked at", len(tools), MaxTools)}}}, ""
@@ -33,7 +24,7 @@ func (s *Set) Tools(r *Request, tools []string) (Decision, string) {
 	one := *r
 	one.Action, one.Tool = UseTool, tools[0]
 	p := one.Principal
-	if p == nil || s.of(p.tenant).closed != nil {
+	if s == nil || p == nil || s.of(p.tenant).closed != nil {
 		return s.Decide(&one), tools[0]
 	}
 	t := s.of(p.tenant)

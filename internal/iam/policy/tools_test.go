@@ -113,7 +113,7 @@ func TestToolsOfAnAgentAreThePersonsToo(t *testing.T) {
 	if d, _ := s.Tools(ask(agent), []string{"x"}); !d.Allow {
 		t.Errorf("%+v", d)
 	}
-	if d, _ := new(Engine).Tools(ask(agent), []string{"x"}); d.Allow || !d.Closed {
+	if d, _ := (*Set)(nil).Tools(ask(agent), []string{"x"}); d.Allow || !d.Closed {
 		t.Errorf("without policies: %+v", d)
 	}
 }

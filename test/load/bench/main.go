@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -63,7 +64,7 @@ func run() error {
 	flag.IntVar(&s.streams, "streams", 1000, "open streams; 0 leaves this part out")
 	flag.IntVar(&s.firsts, "firsts", 300, "short streams measured while they are open")
 	flag.DurationVar(&s.interval, "interval", 2*time.Second, "between two events of an open stream")
-	only := flag.String("only", "", "comma-separated targets beside direct: nginx, reverseproxy, sallyport durable, sallyport best_effort")
+	only := flag.String("only", "", "comma-separated targets beside direct: nginx, reverseproxy, "+strings.Join(gateways, ", "))
 	asJSON := flag.Bool("json", false, "print JSON")
 	strict := flag.Bool("strict", false, "exit with 1 when a goal is missed")
 	flag.Parse()
@@ -80,7 +81,7 @@ func run() error {
 	if err := os.Chmod(s.dir, 0o755); err != nil { //nolint:gosec // nginx's workers run as another user
 		return err
 	}
-	if s.sallyport == "" && (s.wants("sallyport durable") || s.wants("sallyport best_effort")) {
+	if s.sallyport == "" && slices.ContainsFunc(gateways, s.wants) {
 		if s.sallyport, err = live.Build(s.dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}

@@ -141,7 +141,7 @@ func (rep *report) judge() {
 	add := func(name string, got, limit float64, atMost bool) {
 		rep.Goals = append(rep.Goals, goal{name, limit, got, atMost, got <= limit == atMost || got == limit})
 	}
-	d, b, p := by["sallyport durable"], by["sallyport best_effort"], by["reverseproxy"]
+	d, b, p := by[durableRules], by[effortRules], by["reverseproxy"]
 	if d != nil {
 		if p != nil {
 			add("durable, requests/s over the bare ReverseProxy's", d.median(perSecond)/max(1, p.median(perSecond)), 0.6, false)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"sallyport.dev/sallyport/test/load/live"
@@ -92,8 +93,7 @@ func targets(s *settings) (ts []*target, skipped []string, err error) {
 		}
 		ts = append(ts, &target{"reverseproxy", addr, p.PID(), p.Kill})
 	}
-	for _, mode := range []string{"durable", "best_effort"} {
-		name := "sallyport " + mode
+	for _, name := range gateways {
 		if !s.wants(name) {
 			continue
 		}
@@ -101,7 +101,7 @@ func targets(s *settings) (ts []*target, skipped []string, err error) {
 			skip(name, "the binary does not build")
 			continue
 		}
-		t, err := startSallyport(s, name, mode, origin)
+		t, err := startSallyport(s, name, origin)
 		if err != nil {
 			return ts, nil, fmt.Errorf("start %s: %w", name, err)
 		}
@@ -145,14 +145,28 @@ func startNginx(dir, origin string) (*target, error) {
 	return &target{"nginx", addr, p.PID(), func() { _ = p.Stop(3 * time.Second) }}, nil
 }
 
-func startSallyport(s *settings, name, mode, origin string) (*target, error) {
-	dir := filepath.Join(s.dir, mode)
+// The gateways that are measured. Rules: what the goals are for; learned: with the detector's learned tiers too,
+// as they are by default.
+const (
+	durableRules   = "sallyport durable"
+	effortRules    = "sallyport best_effort"
+	durableLearned = "sallyport learned"
+)
+
+var gateways = []string{durableRules, effortRules, durableLearned}
+
+func startSallyport(s *settings, name, origin string) (*target, error) {
+	mode := "durable"
+	if name == effortRules {
+		mode = "best_effort"
+	}
+	dir := filepath.Join(s.dir, strings.ReplaceAll(name, " ", "-"))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	// One credential makes all calls, so its share of the limits is the whole.
 	g := live.Gateway{Bin: s.sallyport, Dir: dir, Upstream: origin, Audit: mode,
-		Proxy: "  limits: {per_key: 4096}\n", More: "watch: {log: {level: warn}}\n"}
+		Proxy: "  limits: {per_key: 4096}\n", More: fmt.Sprintf("watch: {log: {level: warn}}\ninspect: {learned: %t}\n", name == durableLearned)}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	p, err := g.Start(ctx)

@@ -1,0 +1,6 @@
+//go:build !race
+
+package iam_test
+
+// racing says that this build looks for races.
+const racing = false
