@@ -26,7 +26,7 @@ import (
 func builtFrom(t *testing.T, dir, name string) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), name)
-	cmd := exec.Command("go", "build", "-o", bin, "./cmd/sallyport")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "./cmd/sallyport")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -218,8 +218,9 @@ func (p *provider) hold(n string) chan struct{} {
 	return c
 }
 
-// balancer sends calls to the gateways in turn. As load balancers do, it goes over to the next one when a
-// gateway does not take the connection, or ends it without a byte of an answer; an answer it passes on.
+// balancer sends calls to the gateways in turn. As load balancers do, it asks them for their health, leaves those
+// alone that are not well while others are, and goes over to the next one when a gateway does not take the
+// connection, or ends it without a byte of an answer; an answer it passes on.
 type balancer struct {
 	t        *testing.T
 	urls     []string
@@ -229,10 +230,37 @@ type balancer struct {
 	over     atomic.Int64 // connections that were not taken
 	cut      atomic.Int64 // connections that ended without an answer
 	answered []atomic.Int64
+	ill      []atomic.Bool
 }
 
 func newBalancer(t *testing.T, p *provider, urls ...string) *balancer {
-	return &balancer{t: t, urls: urls, provider: p, c: http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}, answered: make([]atomic.Int64, len(urls))}
+	b := &balancer{
+		t: t, urls: urls, provider: p, c: http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
+		answered: make([]atomic.Int64, len(urls)), ill: make([]atomic.Bool, len(urls)),
+	}
+	for i, url := range urls {
+		go func() {
+			for t.Context().Err() == nil {
+				res, err := http.Get(url + "/-/health")
+				if err == nil {
+					_ = res.Body.Close()
+				}
+				b.ill[i].Store(err != nil || res.StatusCode != http.StatusOK)
+				time.Sleep(100 * time.Millisecond) // as often as it asks
+			}
+		}()
+	}
+	return b
+}
+
+// next is the gateway whose turn it is.
+func (b *balancer) next(turn int) int {
+	for i := range b.urls {
+		if at := (turn + i) % len(b.urls); !b.ill[at].Load() {
+			return at
+		}
+	}
+	return turn % len(b.urls)
 }
 
 // numbered is a call that the provider will know by its number.
@@ -249,7 +277,7 @@ func (b *balancer) call(key string) (int, string) {
 
 func (b *balancer) send(first int, n, key, body string) (int, string) {
 	for end, i := time.Now().Add(20*time.Second), first; time.Now().Before(end); i++ {
-		at := i % len(b.urls)
+		at := b.next(i)
 		r, err := http.NewRequestWithContext(b.t.Context(), "POST", b.urls[at]+"/v1/chat/completions", strings.NewReader(body))
 		if err != nil {
 			return 0, err.Error()

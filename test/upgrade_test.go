@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -144,8 +145,8 @@ func (s *site) going(when string, gateways ...int) {
 }
 
 // replace ends a gateway in the middle of calls, and begins this release on what it left. A call that it has
-// begun ends well.
-func (s *site) replace(i int) {
+// begun ends well. It returns how many connections ended without an answer meanwhile.
+func (s *site) replace(i int) int64 {
 	s.t.Helper()
 	n, body := s.lb.numbered()
 	answer := s.provider.hold(n)
@@ -160,11 +161,14 @@ func (s *site) replace(i int) {
 			s.t.Fatal("the call that is to be in flight does not arrive")
 		}
 	}
-	over := s.lb.over.Load()
-	began := time.Now()
+	cut, began := s.lb.cut.Load(), time.Now()
 	s.gates[i].signal()
-	for end := time.Now().Add(20 * time.Second); s.lb.over.Load() == over; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		c, err := net.Dial("tcp", strings.TrimPrefix(s.gates[i].url, "http://"))
+		if err != nil {
+			break
+		}
+		if _ = c.Close(); time.Now().After(end) {
 			s.t.Fatal("it goes on taking calls")
 		}
 	}
@@ -176,7 +180,8 @@ func (s *site) replace(i int) {
 		s.t.Fatalf("the release before ended badly: %v\n%s", err, &s.gates[i].log)
 	}
 	s.gates[i].start(s.now)
-	s.t.Logf("gateway %d was away for %v", i, time.Since(began).Round(time.Millisecond))
+	s.t.Logf("gateway %d was away for %v, %d connections were cut before an answer", i, time.Since(began).Round(time.Millisecond), s.lb.cut.Load()-cut)
+	return s.lb.cut.Load() - cut
 }
 
 // between makes changes at one gateway that must hold at another.
@@ -297,7 +302,10 @@ func TestUpgradeFromTheReleaseBefore(t *testing.T) {
 		s.replace(1)
 		s.going("after", 0, 1)
 		s.between(0, 1)
-		s.replace(0) // the same, from this release to itself
+		// The same, from this release to itself, which tells the balancer before it closes.
+		if n := s.replace(0); n != 0 {
+			t.Errorf("%d connections were cut before an answer", n)
+		}
 		s.going("again", 0, 1)
 		stop()
 		if t.Failed() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/server"
 )
 
@@ -25,6 +26,10 @@ func serveCommand() *cobra.Command {
 	profile := c.Flags().String("cpuprofile", "", "write a CPU profile of the whole run to this file")
 	_ = c.Flags().MarkHidden("cpuprofile")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		// The context ends with either signal, and does not say with which.
+		end := make(chan os.Signal, 2)
+		signal.Notify(end, os.Interrupt, syscall.SIGTERM)
+		defer signal.Stop(end)
 		if *profile != "" {
 			f, err := os.Create(*profile)
 			if err != nil {
@@ -57,25 +62,39 @@ func serveCommand() *cobra.Command {
 			case err := <-s.Done():
 				return err
 			case <-cmd.Context().Done():
-				return drain(s, cfg.Proxy.Timeouts.Drain, log)
+				t := cfg.Proxy.Timeouts
+				select {
+				case sig := <-end:
+					if sig != syscall.SIGTERM { // at a terminal nobody sends the calls elsewhere
+						t.Leave = 0
+					}
+				case <-time.After(time.Second): // it came before we listened
+				}
+				return drain(s, t, end, log)
 			}
 		}
 	}
 	return c
 }
 
-// drain lets the calls in flight end. A second signal ends them at once.
-func drain(s *server.Server, patience time.Duration, log *slog.Logger) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+// drain tells callers to go elsewhere, then lets the calls in flight end. A second signal ends them at once.
+func drain(s *server.Server, t config.Timeouts, again <-chan os.Signal, log *slog.Logger) error {
+	now, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	again := make(chan os.Signal, 1)
-	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(again)
 	go func() {
-		<-again
-		cancel()
+		select {
+		case <-again:
+			cancel()
+		case <-now.Done():
+		}
 	}()
-	log.Info("draining", "at_most", patience)
+	if t.Leave > 0 {
+		log.Info("leaving", "for", t.Leave)
+		s.Leave(now, t.Leave)
+	}
+	log.Info("draining", "at_most", t.Drain)
+	ctx, stop := context.WithTimeout(now, t.Drain)
+	defer stop()
 	if err := s.Shutdown(ctx); err != nil {
 		return fmt.Errorf("shut down: %w", err)
 	}

@@ -140,6 +140,7 @@ func TestRefusals(t *testing.T) {
 		{"proxy: {limits: {body: 128MiB}}", "", "proxy.limits.decoded_body: expected at least proxy.limits.body"},
 		{"proxy: {timeouts: {idle: 120}}", "1:26", "expected a duration with its unit"},
 		{"proxy: {timeouts: {idle: -5s}}", "1:26", "not negative"},
+		{"proxy: {timeouts: {leave: -1s}}", "1:27", "not negative"},
 		{"proxy: {timeouts: {idle: 0s}}", "1:26", "more than zero"},
 		{"proxy: {timeouts: {idle: 9999999999h}}", "1:26", "expected a duration"},
 		// values

@@ -80,6 +80,9 @@ type Timeouts struct {
 	WriteStall  time.Duration `yaml:"write_stall"` // a caller that takes nothing for so long is dropped
 	Idle        time.Duration `yaml:"idle"`        // of a kept-alive connection
 	Drain       time.Duration `yaml:"drain"`       // for calls in flight at shutdown
+	// Leave is how long, from SIGTERM on and before the drain, calls are still taken while the health check says
+	// that the gateway leaves and every connection ends with its next answer. 0: not at all.
+	Leave time.Duration `yaml:"leave"`
 }
 
 // Uninspected says per kind what happens to content that cannot be read: Allow, Flag or Block.
@@ -139,7 +142,7 @@ func defaultProxy() Proxy {
 		},
 		Timeouts: Timeouts{
 			Header: 5 * time.Second, BodyMinRate: 1 << 10, WriteStall: time.Minute,
-			Idle: 2 * time.Minute, Drain: 30 * time.Second,
+			Idle: 2 * time.Minute, Drain: 30 * time.Second, Leave: 3 * time.Second,
 		},
 		Uninspected: Uninspected{
 			Image: gate.Flag, Audio: gate.Flag, Video: gate.Flag, File: gate.Flag,

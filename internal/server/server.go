@@ -47,6 +47,7 @@ type Server struct {
 	audit   *audit.Log
 	repeats *repeats.Repeats // before it, for administration and sign-in
 	load    *proxy.Load
+	leaving atomic.Bool
 
 	mu    sync.Mutex // one reload at a time
 	cfg   *config.Config
@@ -200,6 +201,9 @@ func (s *Server) listen() error {
 
 // serve gives one call to the graph of the moment. A call keeps the graph it started with.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if s.leaving.Load() {
+		w.Header().Set("Connection", "close") // HTTP/2: GOAWAY
+	}
 	if own := s.own(r.URL.Path); own != nil {
 		// The guard judges every head of a connection, in order.
 		if err := headguard.Check(r.Context(), r); err != nil {
@@ -227,7 +231,8 @@ func (s *Server) own(path string) http.Handler {
 	return nil
 }
 
-// health says whether calls are being taken: 200, or 503 while the record cannot be written.
+// health says whether calls should be sent here: 200, or 503 while the record cannot be written, and
+// once the gateway leaves.
 func (s *Server) health(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
@@ -235,8 +240,24 @@ func (s *Server) health(w http.ResponseWriter) {
 	if s.audit.Stats().Failing {
 		status, word = http.StatusServiceUnavailable, "record_unavailable"
 	}
+	if s.leaving.Load() {
+		status, word = http.StatusServiceUnavailable, "leaving"
+	}
 	w.WriteHeader(status)
 	fmt.Fprintf(w, "{\"status\":%q,\"in_flight\":%d}\n", word, s.load.InFlight())
+}
+
+// Leave takes calls for so long, or until ctx ends, while it tells whoever sends them to go elsewhere: the health
+// check fails, and each connection ends with its next answer. A connection that is kept would otherwise be closed
+// in the moment in which a caller sends a call over it, who then cannot know what became of the call.
+func (s *Server) Leave(ctx context.Context, d time.Duration) {
+	s.leaving.Store(true)
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // Shutdown stops taking calls, lets those in flight end for as long as ctx allows, cuts the rest
