@@ -53,7 +53,7 @@ func (k *desk) handler() (*api.API, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k.signin, err = newSignin(k.cfg(), k.store, k.people, k.note, k.log); err != nil {
+	if k.signin, err = newSignin(k.cfg(), k.state, k.store, k.people, k.note, k.log); err != nil {
 		return nil, err
 	}
 	if k.sso, err = k.newSSO(pepper); err != nil {

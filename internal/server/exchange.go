@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 
 	"sallyport.dev/sallyport/internal/config"
@@ -10,6 +11,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/jwtbearer"
 	"sallyport.dev/sallyport/internal/iam/signing"
 	"sallyport.dev/sallyport/internal/iam/throttle"
+	"sallyport.dev/sallyport/internal/store/memory"
 )
 
 // ownIssuer is the gateway as an issuer of exchanged tokens. What they allow stands in them.
@@ -59,7 +61,12 @@ func (s *Server) exchanger(ctx context.Context, cfg *config.Config, g *graph) (*
 		return nil, fmt.Errorf("iam.exchange: %w", err)
 	}
 	if s.tries == nil { // graphs are built one at a time
-		s.tries = throttle.New(nil)
+		// Of this process alone: who exchanges is known already, and tokens are exchanged while the database is away.
+		key := make([]byte, 32)
+		_, _ = rand.Read(key) // it never fails
+		if s.tries, err = throttle.New(&memory.Tries{}, key); err != nil {
+			return nil, err
+		}
 	}
 	o.Throttle = s.tries
 	e, err := exchange.New(o)

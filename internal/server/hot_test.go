@@ -61,9 +61,9 @@ func (c countedDocs) List(ctx context.Context, q document.Query) ([]document.Doc
 	return c.Store.List(ctx, q)
 }
 
-func (c countedDocs) Changes(ctx context.Context, after int64, limit int) ([]document.Doc, error) {
+func (c countedDocs) Changes(ctx context.Context, at document.Position, limit int) ([]document.Doc, document.Position, error) {
 	c.n.Add(1)
-	return c.Store.Changes(ctx, after, limit)
+	return c.Store.Changes(ctx, at, limit)
 }
 
 func (c countedDocs) Write(ctx context.Context, f func(document.Tx) error) error {

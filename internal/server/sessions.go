@@ -49,7 +49,10 @@ func (k *desk) sweep(ctx context.Context) {
 		case <-t.C:
 			k.people.standing.changed.Add(1) // sessions end by themselves, too
 			k.endWhoLeft(ctx)
-			for what, f := range map[string]func(context.Context) (int, error){"sign-ins": k.signin.accounts.Sweep, "assertions": k.sso.Sweep, "revocations": k.sweepRevocations} {
+			for what, f := range map[string]func(context.Context) (int, error){
+				"sign-ins": k.signin.accounts.Sweep, "assertions": k.sso.Sweep, "revocations": k.sweepRevocations,
+				"tombstones": k.store.purge, "tries": k.signin.throttle.Sweep,
+			} {
 				n, err := f(ctx)
 				if err != nil && ctx.Err() == nil {
 					k.log.Warn("cannot take away what has ended", "what", what, "error", err)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"testing"
@@ -28,12 +29,12 @@ func newDesk(t *testing.T, docs document.Store, dir string) *desk {
 	cfg := config.Default()
 	cfg.DataDir, cfg.Console.PublicURL = dir, "https://gateway.example"
 	log := slog.New(slog.DiscardHandler)
-	k := &desk{store: &store{docs: docs}, note: forgetful{}, log: log, cfg: func() *config.Config { return cfg }, base: func() string { return cfg.Console.PublicURL }}
+	k := &desk{store: &store{docs: docs, tries: &memory.Tries{}}, note: forgetful{}, log: log, cfg: func() *config.Config { return cfg }, base: func() string { return cfg.Console.PublicURL }}
 	var err error
 	if k.people, err = newPeople(t.Context(), cfg, k.store, log, k.note.Note); err != nil {
 		t.Fatal(err)
 	}
-	if k.signin, err = newSignin(cfg, k.store, k.people, k.note, log); err != nil {
+	if k.signin, err = newSignin(cfg, &state{pepper: make([]byte, keyBytes)}, k.store, k.people, k.note, log); err != nil {
 		t.Fatal(err)
 	}
 	if k.sso, err = k.newSSO(secret.New("a pepper of this test, long enough")); err != nil {
@@ -44,7 +45,7 @@ func newDesk(t *testing.T, docs document.Store, dir string) *desk {
 
 func living(t *testing.T, docs document.Store) map[string]int {
 	t.Helper()
-	ds, err := docs.Changes(t.Context(), 0, 0)
+	ds, _, err := docs.Changes(t.Context(), document.Position{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +120,76 @@ func TestWhatHasEndedIsSwept(t *testing.T) {
 		want("after the idle time", 0, 0, 1, 0)
 		time.Sleep(time.Hour)
 		want("after the link", 0, 0, 0, 0)
+		stop()
+		synctest.Wait()
+	})
+}
+
+// What was deleted leaves the store for good after three days, and what was tried to sign in after its hour; a
+// tenant's tombstone stays, since somebody may choose its id again. Two nodes do so beside each other, and both
+// go on knowing what lives.
+func TestWhatWasDeletedIsPurged(t *testing.T) {
+	docs, dir := &memory.Documents{}, t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(context.Background())
+		for _, id := range []string{"acme", "gone"} {
+			if _, err := document.Insert(ctx, docs, directory.Tenant{ID: id, Name: id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, id := range []string{"usr_a", "usr_b"} {
+			if _, err := document.Insert(ctx, docs, directory.User{ID: id, Tenant: "acme", UserName: id, Origin: directory.OriginLocal, Active: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		nodes := [2]*desk{newDesk(t, docs, dir), newDesk(t, docs, dir)}
+		for _, k := range nodes {
+			go k.people.mirror.Run(ctx)
+			go k.sweep(ctx)
+		}
+		if _, err := nodes[0].signin.accounts.SignIn(ctx, "acme", "nobody", secret.New("not the password"), account.From{}); !errors.Is(err, account.ErrRefused) {
+			t.Fatal(err)
+		}
+		tries := nodes[0].store.tries.(*memory.Tries)
+		if tries.Len() == 0 {
+			t.Fatal("a try is not counted")
+		}
+		if err := docs.Write(ctx, func(tx document.Tx) error {
+			return errors.Join(tx.Delete(ctx, directory.KindTenant, "gone"), tx.Delete(ctx, directory.KindUser, "usr_b"))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		gone := func() (kinds []string) {
+			ds, _, err := docs.Changes(ctx, document.Position{}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range ds {
+				if d.Deleted {
+					kinds = append(kinds, d.Kind)
+				}
+			}
+			return kinds
+		}
+		time.Sleep(document.KeepDeleted)
+		if n := len(gone()); n != 2 {
+			t.Errorf("%d tombstones before their time", n)
+		}
+		if n := tries.Len(); n != 0 {
+			t.Errorf("%d tries are kept", n)
+		}
+		time.Sleep(2*document.PurgeEvery + endedEvery)
+		if left := gone(); len(left) != 1 || left[0] != directory.KindTenant {
+			t.Errorf("left are %v", left)
+		}
+		for _, k := range nodes {
+			if _, known := k.people.roster.User("usr_b"); known || k.people.mirror.Check(time.Now()) != nil {
+				t.Errorf("who was deleted is known: %v", known)
+			}
+			if _, known := k.people.roster.User("usr_a"); !known {
+				t.Error("who lives is not known")
+			}
+		}
 		stop()
 		synctest.Wait()
 	})

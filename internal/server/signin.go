@@ -2,6 +2,9 @@ package server
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -22,9 +25,10 @@ import (
 type signin struct {
 	accounts *account.Accounts
 	sessions *session.Sessions
+	throttle *throttle.Throttle
 }
 
-func newSignin(cfg *config.Config, db *store, p *people, note api.Recorder, log *slog.Logger) (*signin, error) {
+func newSignin(cfg *config.Config, st *state, db *store, p *people, note api.Recorder, log *slog.Logger) (*signin, error) {
 	ss, err := session.New(session.Options{Store: db.docs, Privilege: privileges{p}})
 	if err != nil {
 		return nil, err
@@ -37,8 +41,21 @@ func newSignin(cfg *config.Config, db *store, p *people, note api.Recorder, log 
 			site = nil
 		}
 	}
+	pepper, err := st.pepperFor(cfg)
+	if err != nil {
+		return nil, err
+	}
+	// All gateways have the pepper, so they count in the same places.
+	key, err := hkdf.Key(sha256.New, []byte(pepper.Reveal()), nil, "sallyport throttle 1", sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("make key of the throttle: %w", err)
+	}
+	slow, err := throttle.New(db.tries, key)
+	if err != nil {
+		return nil, err
+	}
 	a, err := account.New(account.Options{
-		Store: db.docs, Sessions: ss, Hasher: password.New(password.Options{}), Throttle: throttle.New(nil), Passkeys: site, Sealer: sealer{p.seals, account.KindLogin},
+		Store: db.docs, Sessions: ss, Hasher: password.New(password.Options{}), Throttle: slow, Passkeys: site, Sealer: sealer{p.seals, account.KindLogin},
 		Event: func(ctx context.Context, e account.Event) {
 			f := map[string]string{
 				"ok": strconv.FormatBool(e.OK), "reason": e.Reason, "tenant": e.Tenant, "user": e.User, "amr": strings.Join(e.AMR, " "),
@@ -62,7 +79,7 @@ func newSignin(cfg *config.Config, db *store, p *people, note api.Recorder, log 
 	if err != nil {
 		return nil, err
 	}
-	return &signin{a, ss}, nil
+	return &signin{a, ss, slow}, nil
 }
 
 // sealer seals what people prove themselves with, each value bound to its place.

@@ -22,6 +22,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/revocation"
 	"sallyport.dev/sallyport/internal/iam/roster"
 	"sallyport.dev/sallyport/internal/iam/signing"
+	"sallyport.dev/sallyport/internal/iam/throttle"
 	"sallyport.dev/sallyport/internal/iam/vault"
 	"sallyport.dev/sallyport/internal/secret/envelope"
 	"sallyport.dev/sallyport/internal/store/postgres"
@@ -34,8 +35,19 @@ import (
 type store struct {
 	keys  iam.KeyStore
 	docs  document.Store
+	tries throttle.Store
 	all   *relational.DB // for backups
 	close func() error
+}
+
+// purge takes away what was deleted long ago. A tenant's id is chosen by people, and a data key's is made of it:
+// a tenant that is made anew under an old one's id would be given what that one left.
+func (s *store) purge(ctx context.Context) (int, error) {
+	p, ok := s.docs.(document.Purger)
+	if !ok {
+		return 0, nil
+	}
+	return p.Purge(ctx, document.KeepDeleted, []string{directory.KindTenant, datakeys.Kind})
 }
 
 // openStore opens the database of a configuration and makes what must be in it.
@@ -57,7 +69,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*store, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open database: %w", err)
 		}
-		return &store{db.Keys(), db.Documents(), db.DB, db.Close}, nil
+		return &store{db.Keys(), db.Documents(), db.Tries(), db.DB, db.Close}, nil
 	}
 	dsn, err := cfg.IAM.Database.Resolve()
 	if err != nil {
@@ -67,7 +79,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	return &store{db.Keys(), db.Documents(), db.DB, db.Close}, nil
+	return &store{db.Keys(), db.Documents(), db.Tries(), db.DB, db.Close}, nil
 }
 
 // people is the directory in memory. One serves every graph: it does not depend on the configuration.

@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"net/http"
+	"sallyport.dev/sallyport/internal/iam/document"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 func TestNoGetChangesAnything(t *testing.T) {
 	h := newHouse(t)
 	last := func() (rev int64) {
-		ds, err := h.docs.Changes(ctx, 0, 0)
+		ds, _, err := h.docs.Changes(ctx, document.Position{}, 0)
 		check(t, err)
 		for _, d := range ds {
 			rev = max(rev, d.Revision)

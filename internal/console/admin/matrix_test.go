@@ -93,8 +93,10 @@ func newHouse(t *testing.T) *house {
 	h.keys = keys
 	sessions, err := session.New(session.Options{Store: h.docs})
 	check(t, err)
+	slow, err := throttle.New(db.Tries(), make([]byte, 32))
+	check(t, err)
 	accounts, err := account.New(account.Options{
-		Store: h.docs, Sessions: sessions, Hasher: password.New(password.Options{}), Throttle: throttle.New(nil), Sealer: sealer{seals},
+		Store: h.docs, Sessions: sessions, Hasher: password.New(password.Options{}), Throttle: slow, Sealer: sealer{seals},
 		Event: func(context.Context, account.Event) {},
 	})
 	check(t, err)

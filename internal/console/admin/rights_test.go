@@ -11,13 +11,14 @@ import (
 	"sallyport.dev/sallyport/internal/console/api"
 	"sallyport.dev/sallyport/internal/iam/access"
 	"sallyport.dev/sallyport/internal/iam/directory"
+	"sallyport.dev/sallyport/internal/iam/document"
 	"sallyport.dev/sallyport/internal/iam/rbac"
 )
 
 // written says how often anything was written, and what the keys are.
 func (h *house) written() string {
 	h.t.Helper()
-	ds, err := h.docs.Changes(ctx, 0, 0)
+	ds, _, err := h.docs.Changes(ctx, document.Position{}, 0)
 	check(h.t, err)
 	var last int64
 	for _, d := range ds {

@@ -42,6 +42,7 @@ func (s sealer) Open(_ context.Context, tenant, row, column string, b []byte) (s
 
 // bench is two nodes on one store.
 type bench struct {
+	tries  *away
 	t      *testing.T
 	store  *memory.Documents
 	nodes  [2]*account.Accounts
@@ -60,6 +61,19 @@ func (b *bench) event(_ context.Context, e account.Event) {
 	b.events = append(b.events, e)
 }
 
+// away is a count of tries whose store may not answer.
+type away struct {
+	memory.Tries
+	err error
+}
+
+func (a *away) Look(ctx context.Context, places []throttle.Place) (time.Time, []throttle.Cell, error) {
+	if a.err != nil {
+		return time.Time{}, nil, a.err
+	}
+	return a.Tries.Look(ctx, places)
+}
+
 func open(t *testing.T) *bench {
 	site, err := passkey.New("https://gateway.example", "Sallyport")
 	if err != nil {
@@ -74,13 +88,19 @@ func open(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tries := &away{Tries: memory.Tries{Now: b.now}}
+	b.tries = tries
 	for i := range b.nodes {
+		slow, err := throttle.New(tries, make([]byte, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
 		ses, err := session.New(session.Options{Store: b.store, Now: b.now})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if b.nodes[i], err = account.New(account.Options{Store: b.store, Sessions: ses, Hasher: password.New(password.Options{Wait: time.Minute}),
-			Throttle: throttle.New(b.now), Sealer: sealer{ring}, Passkeys: site, Event: b.event, Now: b.now}); err != nil {
+			Throttle: slow, Sealer: sealer{ring}, Passkeys: site, Event: b.event, Now: b.now}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -188,7 +208,10 @@ func TestNothingUsableIsKept(t *testing.T) {
 	s := b.signIn()
 	in := must[account.Step](b)(b.nodes[0].Second(t.Context(), s.Ticket, b.code(seed), b.from))
 	b.keep(in.Token, in.Device, secret.New(good))
-	ds := must[[]document.Doc](b)(b.store.Changes(t.Context(), 0, 0))
+	ds, _, err := b.store.Changes(t.Context(), document.Position{}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	dump := fmt.Sprintf("%+v %+v", b.events, ds)
 	for _, d := range ds {
 		dump += string(d.Body)
@@ -388,6 +411,59 @@ func TestAChangedPasswordEndsAllElse(t *testing.T) {
 	}
 }
 
+// Guesses of the password are counted over all nodes, and who has guessed on one waits on the other.
+func TestGuessesOverAllNodes(t *testing.T) {
+	b := open(t)
+	b.enrol()
+	b.pass(time.Hour)
+	evaluated := 0
+	for i := range 20 {
+		_, err := b.nodes[i%len(b.nodes)].SignIn(t.Context(), "acme", "alice", secret.New("not this one, either"), b.from)
+		var w *account.WaitError
+		if errors.Is(err, account.ErrRefused) {
+			evaluated++
+		} else if !errors.As(err, &w) {
+			t.Fatal(err)
+		}
+	}
+	if evaluated != throttle.Free {
+		t.Errorf("%d guesses at once", evaluated)
+	}
+}
+
+// Where tries cannot be counted nothing is tried: neither a right password nor a code, a link's or a passkey's.
+func TestNothingIsTriedWithoutTheCount(t *testing.T) {
+	b := open(t)
+	b.enrol()
+	link := must[secret.String](b)(b.nodes[0].ResetSecond(t.Context(), "usr_a"))
+	b.pass(time.Minute)
+	b.tries.err = errors.New("boom")
+	n := b.nodes[0]
+	for what, f := range map[string]func() error{
+		"password": func() error {
+			_, err := n.SignIn(t.Context(), "acme", "alice", secret.New(good), b.from)
+			return err
+		},
+		"nobody": func() error {
+			_, err := n.SignIn(t.Context(), "acme", "nobody", secret.New(good), b.from)
+			return err
+		},
+		"reset": func() error {
+			_, err := n.RedeemReset(t.Context(), link, secret.New(good), b.from)
+			return err
+		},
+		"passkey": func() error { _, err := n.AskSignIn(t.Context(), b.from); return err },
+	} {
+		if err := f(); !errors.Is(err, b.tries.err) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	b.tries.err = nil
+	if _, err := n.SignIn(t.Context(), "acme", "alice", secret.New(good), b.from); !errors.Is(err, account.ErrLink) {
+		t.Errorf("when it is back: %v", err)
+	}
+}
+
 // Guesses of the second factor are counted by person, over all their tickets.
 func TestGuessesOfTheSecondFactor(t *testing.T) {
 	b := open(t)
@@ -399,8 +475,9 @@ func TestGuessesOfTheSecondFactor(t *testing.T) {
 		thief.Addr = netip.AddrFrom4([4]byte{10, 0, byte(i), 1})
 		own := b.from
 		own.Device = done.Device
-		s := must[account.Step](b)(b.nodes[0].SignIn(t.Context(), "acme", "alice", secret.New(good), own)) // he has the password
-		if _, err := b.nodes[0].Second(t.Context(), s.Ticket, "000000", thief); errors.Is(err, account.ErrRefused) {
+		node := b.nodes[i%len(b.nodes)]
+		s := must[account.Step](b)(node.SignIn(t.Context(), "acme", "alice", secret.New(good), own)) // he has the password
+		if _, err := node.Second(t.Context(), s.Ticket, "000000", thief); errors.Is(err, account.ErrRefused) {
 			evaluated++
 		}
 	}

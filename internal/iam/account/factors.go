@@ -153,7 +153,9 @@ func (a *Accounts) RedeemReset(ctx context.Context, link, pw secret.String, from
 		return Step{}, ErrTicket
 	}
 	try := throttle.Try{Account: nameOf(u.Tenant, u.UserName), Addr: from.Addr}
-	if wait, ok := a.o.Throttle.Allow(try); !ok {
+	if wait, ok, err := a.o.Throttle.Allow(ctx, try); err != nil {
+		return Step{}, fail("redeem reset", err)
+	} else if !ok {
 		a.emit(ctx, u, from, Event{Name: "signin.reset", Reason: "too many tries"})
 		return Step{}, &WaitError{wait}
 	}
@@ -169,7 +171,7 @@ func (a *Accounts) RedeemReset(ctx context.Context, link, pw secret.String, from
 		a.emit(ctx, u, from, Event{Name: "signin.reset", Reason: "wrong password"})
 		return Step{}, ErrRefused
 	}
-	a.o.Throttle.Done(try)
+	a.o.Throttle.Done(ctx, try)
 	var s Step
 	err = a.o.Store.Write(ctx, func(tx document.Tx) error {
 		t, now, _, err := a.ticket(ctx, tx, link, useReset)

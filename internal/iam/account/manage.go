@@ -91,7 +91,9 @@ func (a *Accounts) ChangePassword(ctx context.Context, tok, old, pw secret.Strin
 		return session.Session{}, secret.String{}, err
 	}
 	try := throttle.Try{Account: "change\x00" + u.ID, Addr: from.Addr}
-	if wait, ok := a.o.Throttle.Allow(try); !ok {
+	if wait, ok, err := a.o.Throttle.Allow(ctx, try); err != nil {
+		return none(err)
+	} else if !ok {
 		return none(&WaitError{wait})
 	}
 	phc := l.Password
@@ -106,7 +108,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, tok, old, pw secret.Strin
 		a.emit(ctx, u, from, Event{Name: "password.changed", Reason: "wrong password"})
 		return none(ErrRefused)
 	}
-	a.o.Throttle.Done(try)
+	a.o.Throttle.Done(ctx, try)
 	if phc, err = a.o.Hasher.Hash(ctx, pw); err != nil {
 		return none(err)
 	}

@@ -24,10 +24,12 @@ func (a *Accounts) AskSignIn(ctx context.Context, from From) (Prompt, error) {
 	}
 	// Of an account that nobody has: only the places count.
 	try := throttle.Try{Account: "passkey\x00" + random().Reveal(), Addr: from.Addr}
-	if wait, ok := a.o.Throttle.Allow(try); !ok {
+	if wait, ok, err := a.o.Throttle.Allow(ctx, try); err != nil {
+		return Prompt{}, fail("ask for a passkey", err)
+	} else if !ok {
 		return Prompt{}, &WaitError{wait}
 	}
-	a.o.Throttle.Done(try)
+	a.o.Throttle.Done(ctx, try)
 	options, challenge, err := a.o.Passkeys.Ask(passkey.Person{}, nil)
 	if err != nil {
 		return Prompt{}, fail("ask for a passkey", err)

@@ -28,7 +28,9 @@ func (a *Accounts) SignIn(ctx context.Context, tenant, name string, pw secret.St
 		return Step{}, fmt.Errorf("account: sign in: %w", err)
 	}
 	try := throttle.Try{Account: nameOf(tenant, name), Addr: from.Addr, Device: known(&l, from)}
-	if wait, ok := a.o.Throttle.Allow(try); !ok {
+	if wait, ok, err := a.o.Throttle.Allow(ctx, try); err != nil {
+		return Step{}, fmt.Errorf("account: sign in: %w", err)
+	} else if !ok {
 		a.emit(ctx, u, from, Event{Name: "signin.password", Reason: "too many tries"})
 		return Step{}, &WaitError{wait}
 	}
@@ -52,7 +54,7 @@ func (a *Accounts) SignIn(ctx context.Context, tenant, name string, pw secret.St
 		a.emit(ctx, u, from, Event{Name: "signin.password", Reason: reason})
 		return Step{}, ErrRefused
 	}
-	a.o.Throttle.Done(try)
+	a.o.Throttle.Done(ctx, try)
 	a.emit(ctx, u, from, Event{Name: "signin.password", OK: true, AMR: []string{"pwd"}})
 	if rehash {
 		a.rehash(ctx, l, pw)
@@ -126,7 +128,9 @@ func (a *Accounts) prove(ctx context.Context, l Login, code string, from From, w
 	}
 	// By person, not by ticket: a new sign-in gives no new guesses.
 	try := throttle.Try{Account: "second\x00" + l.User, Addr: from.Addr, Device: known(&l, from)}
-	if wait, ok := a.o.Throttle.Allow(try); !ok {
+	if wait, ok, err := a.o.Throttle.Allow(ctx, try); err != nil {
+		return u, "", err
+	} else if !ok {
 		a.emit(ctx, u, from, Event{Name: "signin.second", Reason: "too many tries"})
 		return u, "", &WaitError{wait}
 	}
@@ -181,7 +185,7 @@ func (a *Accounts) prove(ctx context.Context, l Login, code string, from From, w
 		a.emit(ctx, u, from, Event{Name: "signin.second", Reason: bad})
 		return u, "", ErrRefused
 	}
-	a.o.Throttle.Done(try)
+	a.o.Throttle.Done(ctx, try)
 	a.emit(ctx, u, from, Event{Name: "signin.second", OK: true, AMR: []string{method}})
 	return u, method, nil
 }

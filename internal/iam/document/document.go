@@ -2,7 +2,8 @@
 // sessions, sealed credentials. Each thing is one JSON document with an id, the tenant it belongs to,
 // and the keys by which it can also be found. Every change has a revision that grows through the whole
 // store in the order of commit, so that each node can follow what the others changed without ever
-// missing one (Changes), and forget nothing that was taken away: what is deleted stays as a tombstone.
+// missing one (Changes), and forget nothing that was taken away: what is deleted stays as a tombstone, for
+// long enough (KeepDeleted), and who was away for longer is told so (ErrGap).
 //
 // API keys are not kept here but in a table of their own (iam.KeyStore): there may be a hundred
 // thousand of them, and they are what the hot path is made from.
@@ -12,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -23,7 +25,14 @@ var (
 	ErrExists = errors.New("document: exists")
 	// ErrConflict: the document changed since it was read.
 	ErrConflict = errors.New("document: changed by another")
+	// ErrGap: what a follower knows cannot be brought up to date by changes. Forget it, and read from the start.
+	ErrGap = errors.New("document: changes were missed; read everything anew")
 )
+
+// KeepDeleted is how long tombstones are kept. A node asks for changes twice a second, and refuses calls
+// when it had no answer for half a minute, so minutes would do; three days are for a machine that stood
+// still over a weekend with a release that does not know ErrGap.
+const KeepDeleted = 72 * time.Hour
 
 // Bounds of a document, so that none can fill a store or a node's memory. Put refuses more.
 const (
@@ -35,8 +44,10 @@ const (
 
 // Doc is one stored thing.
 type Doc struct {
-	Kind   string // "user", "role": lower-case letters, digits and _
-	ID     string // unique within the kind, for ever: an id is never used again
+	Kind string // "user", "role": lower-case letters, digits and _
+	// ID is unique within the kind, tombstones included. Ids are random, so that none is used again after
+	// its tombstone was purged; tombstones of kinds whose ids people choose are never purged.
+	ID     string
 	Tenant string // "" for what belongs to the installation
 	// Keys are other names by which it is found, each held by at most one living document of the
 	// kind, such as "name:acme/alice". Who builds a key keeps its parts apart without ambiguity.
@@ -67,17 +78,51 @@ type Reader interface {
 // Store keeps documents. It is safe for concurrent use, also by several processes.
 type Store interface {
 	Reader
-	// Changes returns documents whose Revision is above after, tombstones included, by revision, at
-	// most limit (0: all). A revision becomes visible only after every smaller one: who asks again
-	// with the last revision returned sees everything once. Only the newest state of a document is
-	// returned, not those between.
-	Changes(ctx context.Context, after int64, limit int) ([]Doc, error)
+	// Changes returns what changed after a position, tombstones included, by revision, at most limit
+	// (0: all), and the position from which to go on. A revision
+	// becomes visible only after every smaller one, so a follower sees everything once. Only the newest
+	// state of a document is returned, not those between. ErrGap: tombstones that this follower has not
+	// seen were purged, or the store went back to an earlier state.
+	Changes(ctx context.Context, at Position, limit int) ([]Doc, Position, error)
 	// Write runs f in one transaction that sees what it wrote, and no other Write runs at the same
 	// time. When f returns nil, all it wrote is durable when Write returns; otherwise nothing was
 	// written, and Write returns f's error. f may run more than once: it must have no other effects.
 	// f must not keep tx.
 	Write(ctx context.Context, f func(tx Tx) error) error
 }
+
+// Position is how far a follower has come. The zero value is before everything.
+type Position struct {
+	Revision int64 // newest change that was taken
+	Purged   int64 // newest tombstone that was gone when it was
+}
+
+// Next is where a follower stands who was at a position and now reads of a store with these purged and last
+// revisions; ErrGap where it cannot follow. For stores.
+//
+// All deletions up to the larger part of a position are known: up to Purged they were past before the
+// follower began, and up to Revision it took them.
+func (p Position) Next(purged, last int64) (Position, error) {
+	if p != (Position{}) && (purged > max(p.Revision, p.Purged) || purged < p.Purged || last < p.Revision) {
+		return Position{}, ErrGap
+	}
+	return Position{p.Revision, purged}, nil
+}
+
+// Purger is a store that can forget what was deleted for good.
+type Purger interface {
+	// Purge takes tombstones away that are older than keep, to within PurgeEvery, but those of the kinds in
+	// forever, and says how many. Every node may call it as often as it likes: one of them does so each
+	// PurgeEvery, at most PurgeMost at a time, in small transactions.
+	Purge(ctx context.Context, keep time.Duration, forever []string) (int, error)
+}
+
+// How tombstones are purged.
+const (
+	PurgeEvery = 10 * time.Minute
+	PurgeMost  = 50_000 // in one call: 7 million a day
+	PurgeBatch = 500    // in one transaction: a writer beside it waits no longer
+)
 
 // Tx is a transaction under way. It is used by one goroutine.
 type Tx interface {

@@ -156,7 +156,15 @@ func (h *Handler) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	try := throttle.Try{Account: "exchange\x00" + x.Principal.ID, Addr: x.ClientAddr, Device: "exchange"}
-	if wait, ok := e.o.Throttle.Held(try); !ok {
+	// Who leaves meanwhile is counted all the same.
+	ctx := context.WithoutCancel(r.Context())
+	wait, ok, err := e.o.Throttle.Held(ctx, try)
+	switch {
+	case err != nil:
+		h.Log.Error("a token could not be exchanged", "error", err)
+		refuse(w, unable, time.Second)
+		return
+	case !ok:
 		refuse(w, tooMany, wait)
 		return
 	}
@@ -169,7 +177,9 @@ func (h *Handler) token(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		if no, ok := errors.AsType[*Error](err); ok {
-			e.o.Throttle.Failed(try)
+			if err := e.o.Throttle.Failed(ctx, try); err != nil {
+				h.Log.Error("a refused exchange is not counted", "error", err)
+			}
 			h.end(w, r, x, out, no)
 			return
 		}
@@ -178,7 +188,7 @@ func (h *Handler) token(w http.ResponseWriter, r *http.Request) {
 		refuse(w, unable, 3*time.Second)
 		return
 	}
-	e.o.Throttle.Done(try)
+	e.o.Throttle.Done(ctx, try)
 	if !h.note(r.Context(), x, out, "") {
 		refuse(w, unrecorded, time.Second)
 		return
@@ -208,7 +218,13 @@ func read(w http.ResponseWriter, r *http.Request) (*Request, *Error) {
 // as that of sign-ins is: beyond it there is another answer, and no event.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, x *gate.Exchange, out *Issued, reason string) {
 	try := throttle.Try{Account: "exchange\x00" + throttle.Network(x.ClientAddr).String(), Addr: x.ClientAddr}
-	if wait, ok := h.Exchanger.o.Throttle.Allow(try); !ok {
+	wait, ok, err := h.Exchanger.o.Throttle.Allow(context.WithoutCancel(r.Context()), try)
+	switch {
+	case err != nil:
+		h.Log.Error("a refused exchange is not counted", "error", err)
+		refuse(w, unable, time.Second)
+		return
+	case !ok:
 		refuse(w, tooMany, wait)
 		return
 	}

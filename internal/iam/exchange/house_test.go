@@ -150,11 +150,13 @@ func newHouse(t *testing.T) *house {
 	must(h.signing.Upkeep(ctx))
 	h.now = h.now.Add(signing.First)
 	h.see()
+	slow, err := throttle.New(&memory.Tries{Now: h.clock}, make([]byte, 32))
+	must(err)
 	e, err := exchange.New(exchange.Options{
 		Issuer: own, Lifetime: 15 * time.Minute, Verifier: subjects, Who: h.who, Roster: people, People: h.docs, Keys: h.signing,
 		Subjects: map[string]exchange.Subject{"corp": {URL: "https://corp.example", Claim: []string{"sub"}, Match: exchange.MatchLink}, "hr": {URL: "https://hr.example", Claim: []string{"employee", "id"}, Match: exchange.MatchExternalID}},
 		URLs:     map[string]string{"ci": "https://ci.example", "corp": "https://corp.example", "hr": "https://hr.example"},
-		Throttle: throttle.New(h.clock), Now: h.clock,
+		Throttle: slow, Now: h.clock,
 		Record: func(_ context.Context, event string, f map[string]string) error {
 			h.mu.Lock()
 			defer h.mu.Unlock()

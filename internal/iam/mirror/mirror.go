@@ -9,6 +9,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -28,6 +29,9 @@ const (
 	pollTimeout = 5 * time.Second
 	// batch is how many changes are read at once.
 	batch = 5000
+	// anewMost bounds how often a reading from the start is begun again within one refresh, because
+	// something was purged meanwhile. The next refresh goes on.
+	anewMost = 3
 )
 
 // Mirror follows one store. Views and hooks are added before the first Refresh.
@@ -41,7 +45,7 @@ type Mirror struct {
 	mu      sync.Mutex // one refresh at a time; never taken by a reader
 	parts   map[string]part
 	hooks   []hook
-	last    int64 // newest revision that was applied
+	at      document.Position // what was applied
 	checked atomic.Int64
 }
 
@@ -49,6 +53,7 @@ type part interface {
 	stage(d *document.Doc) error
 	publish()
 	drop()
+	anew()
 }
 
 type hook struct {
@@ -121,6 +126,9 @@ func (v *View[T]) publish() {
 
 func (v *View[T]) drop() { v.next = nil }
 
+// anew stages from nothing.
+func (v *View[T]) anew() { v.next = map[string]T{} }
+
 // After has f called after changes of these kinds were published, and once at the first refresh, before
 // the age is renewed: an error is one of the refresh, and f is called again at the next.
 func (m *Mirror) After(f func() error, kinds ...string) {
@@ -149,30 +157,23 @@ func (m *Mirror) Refresh(ctx context.Context) error {
 	return nil
 }
 
+// take reads what changed. Where changes were missed, everything is read anew: what is in memory and no
+// longer in the store is gone when that is published.
 func (m *Mirror) take(ctx context.Context) error {
 	first := m.checked.Load() == 0
-	changed, last := map[string]bool{}, m.last
-	for {
-		ds, err := m.store.Changes(ctx, last, batch)
-		if err != nil {
-			return err
+	at, changed, err := m.stage(ctx, m.at)
+	for n := 0; errors.Is(err, document.ErrGap) && n < anewMost; n++ {
+		first = true
+		for _, p := range m.parts {
+			p.anew()
 		}
-		for i := range ds {
-			d := &ds[i]
-			last = d.Revision
-			if p := m.parts[d.Kind]; p != nil {
-				if err := p.stage(d); err != nil {
-					return err
-				}
-				changed[d.Kind] = true
-			}
-		}
-		if len(ds) < batch {
-			break
-		}
+		at, changed, err = m.stage(ctx, document.Position{})
+	}
+	if err != nil {
+		return err
 	}
 	if !first && len(changed) == 0 {
-		m.last = last
+		m.at = at
 		return nil
 	}
 	for _, p := range m.parts {
@@ -187,11 +188,33 @@ func (m *Mirror) take(ctx context.Context) error {
 			continue
 		}
 		if err := h.f(); err != nil {
-			return err // last stays: the same changes are taken again, and the hook with them
+			return err // the position stays: the same changes are taken again, and the hook with them
 		}
 	}
-	m.last = last
+	m.at = at
 	return nil
+}
+
+// stage has the parts take what changed since a position, and says of which kinds.
+func (m *Mirror) stage(ctx context.Context, at document.Position) (document.Position, map[string]bool, error) {
+	changed := map[string]bool{}
+	for {
+		ds, next, err := m.store.Changes(ctx, at, batch)
+		if err != nil {
+			return at, nil, err
+		}
+		for i := range ds {
+			if p := m.parts[ds[i].Kind]; p != nil {
+				if err := p.stage(&ds[i]); err != nil {
+					return at, nil, err
+				}
+				changed[ds[i].Kind] = true
+			}
+		}
+		if at = next; len(ds) < batch {
+			return at, changed, nil
+		}
+	}
 }
 
 // Check returns a gate.Fault when what is in memory is too old to decide by.

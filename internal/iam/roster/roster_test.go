@@ -22,11 +22,11 @@ type away struct {
 	err error
 }
 
-func (a *away) Changes(ctx context.Context, after int64, limit int) ([]document.Doc, error) {
+func (a *away) Changes(ctx context.Context, at document.Position, limit int) ([]document.Doc, document.Position, error) {
 	if a.err != nil {
-		return nil, a.err
+		return nil, at, a.err
 	}
-	return a.Documents.Changes(ctx, after, limit)
+	return a.Documents.Changes(ctx, at, limit)
 }
 
 type house struct {

@@ -32,23 +32,6 @@ func (o Once) First(ctx context.Context, id string, until time.Time) (bool, erro
 }
 
 // Sweep takes away what could no longer be used anyway, and says how many. Call it every few minutes.
-func (o Once) Sweep(ctx context.Context, now time.Time) (n int, err error) {
-	err = o.Docs.Write(ctx, func(tx document.Tx) error {
-		n = 0
-		all, err := document.List[used](ctx, tx, nil)
-		if err != nil {
-			return err
-		}
-		for _, u := range all {
-			if now.Before(u.Until) {
-				continue
-			}
-			if err := tx.Delete(ctx, KindOnce, u.ID); err != nil {
-				return err
-			}
-			n++
-		}
-		return nil
-	})
-	return n, err
+func (o Once) Sweep(ctx context.Context, now time.Time) (int, error) {
+	return document.Sweep(ctx, o.Docs, nil, func(u *used) bool { return !now.Before(u.Until) })
 }

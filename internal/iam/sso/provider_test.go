@@ -86,7 +86,7 @@ func TestClientSecret(t *testing.T) {
 	if _, _, err := b.nodes[1].find(ctx, "acme", "corp", OIDC); err != nil {
 		t.Fatal(err)
 	}
-	all, err := b.docs.Changes(ctx, 0, 0)
+	all, _, err := b.docs.Changes(ctx, document.Position{}, 0)
 	ok(t, err)
 	for _, d := range all {
 		if strings.Contains(string(d.Body), "canary") {

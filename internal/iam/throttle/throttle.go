@@ -2,15 +2,20 @@
 // locked out for good by an outsider: an account's delay grows to a minute and no further, and whoever
 // comes with a device that this account was used from before waits in a lane of its own.
 //
-// It counts in this process only: with n nodes, n times as many guesses are looked at. Its memory is
-// fixed: places are cells of a table that a secret hash chooses, so nobody can push anybody out of it, nor
-// choose whom to share a cell with.
+// It counts in the store that sign-in needs anyway, so that any number of nodes let through what one does.
+// Where the store does not answer nothing may be tried. Only tries that may be evaluated are written, and
+// those are bounded in all: so are the cells, and nobody can be pushed out of one. Cells have for a name the
+// keyed hash of what they are of, so what somebody typed is not kept.
 package throttle
 
 import (
-	"hash/maphash"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"net/netip"
-	"sync"
 	"time"
 )
 
@@ -29,8 +34,32 @@ const (
 	GlobalBurst = 100
 	GlobalEvery = 50 * time.Millisecond
 
-	cells = 1 << 16
+	// turn is how long a try waits for those before it on this node, of which one at a time is counted, so
+	// that a flood holds one connection to the store.
+	turn = 3 * time.Second
 )
+
+// Place names a cell: its first byte says of what kind, the others are a keyed hash.
+type Place [16]byte
+
+// Cell is what is known of a place. The zero value is nothing.
+type Cell struct {
+	N    int64     // tries of an account that count
+	Last time.Time // the last of them; of a network or of all, when it will be full again
+	Ends time.Time // from then on the cell says nothing
+}
+
+// Store keeps cells, for all nodes. It says what time it is by one clock for all of them, to the microsecond.
+type Store interface {
+	// Look reads cells as they are at one moment.
+	Look(ctx context.Context, places []Place) (now time.Time, cells []Cell, err error)
+	// Change runs f on cells, with no other Change between its reading and its writing, on any node. What f
+	// made of the cells is kept when it returns true and Change returns nil; a cell that is zero is taken
+	// away. f may run more than once.
+	Change(ctx context.Context, places []Place, f func(now time.Time, cells []Cell) bool) error
+	// Sweep takes away cells that have ended, and says how many.
+	Sweep(ctx context.Context) (int, error)
+}
 
 // Try is somebody about to prove who they are.
 type Try struct {
@@ -43,149 +72,193 @@ type Try struct {
 
 // Throttle is safe for concurrent use.
 type Throttle struct {
-	seed maphash.Seed
-	now  func() time.Time
-
-	mu       sync.Mutex
-	accounts [cells]cell
-	prefixes [cells]bucket
-	global   [2]bucket // others, known devices
+	store Store
+	key   []byte
+	turns chan struct{}
 }
 
-// New makes a throttle. now: nil is time.Now.
-func New(now func() time.Time) *Throttle {
-	if now == nil {
-		now = time.Now
+// New makes a throttle. All nodes must have the same key, of 32 bytes or more.
+func New(s Store, key []byte) (*Throttle, error) {
+	if s == nil || len(key) < sha256.Size {
+		return nil, errors.New("throttle: new: a store and a key of 32 bytes are needed")
 	}
-	return &Throttle{seed: maphash.MakeSeed(), now: now}
+	return &Throttle{store: s, key: key, turns: make(chan struct{}, 1)}, nil
 }
 
-// cell is the tries of an account in one lane.
-type cell struct {
-	n    int
-	last time.Time
+// Sweep takes away what has ended. Call it every few minutes, on as many nodes as there are.
+func (t *Throttle) Sweep(ctx context.Context) (int, error) {
+	n, err := t.store.Sweep(ctx)
+	if err != nil {
+		return n, fmt.Errorf("throttle: sweep: %w", err)
+	}
+	return n, nil
 }
 
-func (c *cell) delay() time.Duration {
-	if c.n < Free {
+// delay is how long an account waits after its last try.
+func (c *Cell) delay() time.Duration {
+	if c.N < Free {
 		return 0
 	}
-	return min(time.Second<<min(c.n-Free, 6), MaxDelay)
+	return min(time.Second<<min(c.N-Free, 6), MaxDelay)
 }
 
-// bucket is a token bucket that is full at its zero value: the time at which it will be full.
-type bucket struct{ full time.Time }
-
-func (b *bucket) wait(now time.Time, burst int, every time.Duration) time.Duration {
-	if !b.full.After(now) {
+// account is how long it waits now. What ended is forgotten.
+func (c *Cell) account(now time.Time) time.Duration {
+	// A clock that was set back must not turn a wait into days.
+	if c.Last.After(now) {
+		c.Last = now
+	}
+	if now.Sub(c.Last) >= Forget {
+		*c = Cell{}
+	}
+	if c.N <= 0 {
 		return 0
 	}
-	if most := now.Add(time.Duration(burst) * every); b.full.After(most) {
-		b.full = most // the clock was set back
-	}
-	return max(0, b.full.Sub(now)-time.Duration(burst-1)*every)
+	return max(0, c.Last.Add(c.delay()).Sub(now))
 }
 
-func (b *bucket) take(now time.Time, every time.Duration) {
-	if b.full.Before(now) {
-		b.full = now
+// bucket is how long a token bucket has none, which is full when its cell is zero.
+func (c *Cell) bucket(now time.Time, burst int, every time.Duration) time.Duration {
+	if !c.Last.After(now) {
+		return 0
 	}
-	b.full = b.full.Add(every)
+	if most := now.Add(time.Duration(burst) * every); c.Last.After(most) {
+		c.Last = most // the clock was set back
+	}
+	return max(0, c.Last.Sub(now)-time.Duration(burst-1)*every)
+}
+
+func (c *Cell) take(now time.Time, every time.Duration) {
+	if c.Last.Before(now) {
+		c.Last = now
+	}
+	c.Last = c.Last.Add(every)
+	c.Ends = c.Last
+}
+
+// Where the cells of a try are: its account, all together, and its network, which a known device has none of:
+// it is not held up by its neighbours.
+const (
+	ofAccount = iota
+	ofAll
+	ofNetwork
+)
+
+func wait(now time.Time, cells []Cell) time.Duration {
+	w := max(cells[ofAccount].account(now), cells[ofAll].bucket(now, GlobalBurst, GlobalEvery))
+	if len(cells) > ofNetwork {
+		w = max(w, cells[ofNetwork].bucket(now, PrefixBurst, PrefixEvery))
+	}
+	return w
 }
 
 // Allow says whether a try may be evaluated now, and otherwise in how long. A try that is allowed counts as failed
-// from this moment, so that many at once cannot all come before the first answer; Done takes that back.
-// One that is not allowed costs the account nothing: who knocks all day does not make the wait longer.
-func (t *Throttle) Allow(try Try) (wait time.Duration, ok bool) { return t.admit(try, true) }
+// from this moment, so that many at once, on however many nodes, cannot all come before the first answer; Done
+// takes that back. One that is not allowed costs the account nothing: who knocks all day does not make the wait
+// longer. An error says that the store did not answer: nothing may be tried.
+func (t *Throttle) Allow(ctx context.Context, try Try) (after time.Duration, ok bool, err error) {
+	return t.admit(ctx, try, true)
+}
 
-func (t *Throttle) admit(try Try, failed bool) (wait time.Duration, ok bool) {
-	now := t.now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	a, p, g := t.places(try)
-	a.refresh(now)
-	if wait = t.wait(now, try, a, p, g); wait > 0 {
-		return wait, false
+func (t *Throttle) admit(ctx context.Context, try Try, failed bool) (after time.Duration, ok bool, err error) {
+	places := t.places(try)
+	now, cells, err := t.store.Look(ctx, places)
+	if err != nil {
+		return 0, false, fmt.Errorf("throttle: %w", err)
 	}
-	if failed {
-		a.fail(now)
+	if after = wait(now, cells); after > 0 {
+		return after, false, nil // without a lock or a write
 	}
-	t.take(now, try, p, g)
-	return 0, true
+	late := time.NewTimer(turn)
+	defer late.Stop()
+	select {
+	case t.turns <- struct{}{}:
+		defer func() { <-t.turns }()
+	case <-late.C:
+		return time.Second, false, nil
+	case <-ctx.Done():
+		return 0, false, fmt.Errorf("throttle: %w", ctx.Err())
+	}
+	err = t.store.Change(ctx, places, func(now time.Time, cells []Cell) bool {
+		if after = wait(now, cells); after > 0 {
+			return false
+		}
+		if failed {
+			cells[ofAccount].fail(now)
+		}
+		cells[ofAll].take(now, GlobalEvery)
+		if len(cells) > ofNetwork {
+			cells[ofNetwork].take(now, PrefixEvery)
+		}
+		return true
+	})
+	if err != nil {
+		return 0, false, fmt.Errorf("throttle: %w", err)
+	}
+	return after, after == 0, nil
 }
 
 // Done says that a try that was allowed was right. The lane of a device starts afresh; in the open lane only the
-// try itself is taken back, or each sign-in of the owner would give the guessers a new start.
-func (t *Throttle) Done(try Try) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	a, _, _ := t.places(try)
-	if try.Device != "" {
-		*a = cell{}
-	} else if a.n > 0 {
-		a.n--
-	}
+// try itself is taken back, or each sign-in of the owner would give the guessers a new start. Where the store does
+// not answer the try goes on counting as failed.
+func (t *Throttle) Done(ctx context.Context, try Try) {
+	_ = t.store.Change(ctx, t.places(try)[:1], func(_ time.Time, cells []Cell) bool {
+		a := &cells[0]
+		if a.N == 0 {
+			return false // it has ended meanwhile
+		}
+		if a.N--; try.Device != "" || a.N == 0 {
+			*a = Cell{}
+		}
+		return true
+	})
 }
 
 // Held is Allow where only what was wrong counts against the account: a program that proves itself many
 // times at once is no guesser. What was wrong has to be told (Failed); how many tries are looked at until
 // then, the caller bounds.
-func (t *Throttle) Held(try Try) (wait time.Duration, ok bool) { return t.admit(try, false) }
-
-// Failed says that a try that Held let through was wrong.
-func (t *Throttle) Failed(try Try) {
-	now := t.now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	a, _, _ := t.places(try)
-	a.refresh(now)
-	a.fail(now)
+func (t *Throttle) Held(ctx context.Context, try Try) (after time.Duration, ok bool, err error) {
+	return t.admit(ctx, try, false)
 }
 
-func (c *cell) fail(now time.Time) { c.n, c.last = min(c.n+1, 1<<20), now }
-
-// refresh forgets what is long past.
-func (c *cell) refresh(now time.Time) {
-	// A clock that was set back must not turn a wait into days.
-	if d := c.last.Sub(now); d > 0 {
-		c.last = now
+// Failed says that a try that Held let through was wrong. An error says that it is not counted.
+func (t *Throttle) Failed(ctx context.Context, try Try) error {
+	err := t.store.Change(ctx, t.places(try)[:1], func(now time.Time, cells []Cell) bool {
+		cells[0].account(now) // what ended is forgotten
+		cells[0].fail(now)
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("throttle: %w", err)
 	}
-	if now.Sub(c.last) >= Forget {
-		*c = cell{}
-	}
+	return nil
 }
 
-func (t *Throttle) wait(now time.Time, try Try, a *cell, p, g *bucket) (wait time.Duration) {
-	if a.n > 0 {
-		wait = max(0, a.last.Add(a.delay()).Sub(now))
-	}
-	wait = max(wait, g.wait(now, GlobalBurst, GlobalEvery))
-	if try.Device == "" { // a known device is not held up by its neighbours
-		wait = max(wait, p.wait(now, PrefixBurst, PrefixEvery))
-	}
-	return wait
-}
+func (c *Cell) fail(now time.Time) { c.N, c.Last, c.Ends = min(c.N+1, 1<<20), now, now.Add(Forget) }
 
-func (t *Throttle) take(now time.Time, try Try, p, g *bucket) {
-	g.take(now, GlobalEvery)
-	if try.Device == "" {
-		p.take(now, PrefixEvery)
-	}
-}
-
-func (t *Throttle) places(try Try) (*cell, *bucket, *bucket) {
-	var h maphash.Hash
-	h.SetSeed(t.seed)
-	h.WriteString(try.Account)
-	h.WriteByte(0)
-	h.WriteString(try.Device)
-	a := &t.accounts[h.Sum64()%cells]
-	p := &t.prefixes[maphash.Comparable(t.seed, Network(try.Addr))%cells]
-	lane := 0
+func (t *Throttle) places(try Try) []Place {
+	lane := "others"
 	if try.Device != "" {
-		lane = 1
+		lane = "devices"
 	}
-	return a, p, &t.global[lane]
+	p := []Place{ofAccount: t.place(ofAccount, try.Account, try.Device), ofAll: t.place(ofAll, lane)}
+	if try.Device == "" {
+		p = append(p, t.place(ofNetwork, Network(try.Addr).String()))
+	}
+	return p
+}
+
+// place hashes parts so that no other parts give the same.
+func (t *Throttle) place(kind byte, parts ...string) (p Place) {
+	h := hmac.New(sha256.New, t.key)
+	h.Write([]byte{kind})
+	for _, s := range parts {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(s))))
+		h.Write([]byte(s))
+	}
+	copy(p[1:], h.Sum(nil))
+	p[0] = kind
+	return p
 }
 
 // Network is what counts as one place: the /24 of an IPv4 address, the /64 of an IPv6 one.

@@ -124,17 +124,19 @@ func (m *memory) List(ctx context.Context, q document.Query) (ds []document.Doc,
 	return ds, err
 }
 
-func (m *memory) Changes(_ context.Context, after int64, _ int) (ds []document.Doc, err error) {
+func (m *memory) Changes(_ context.Context, at document.Position, _ int) (ds []document.Doc, next document.Position, err error) {
+	next = at
 	err = m.with(func() error {
 		for _, d := range m.docs {
-			if d.Revision > after {
+			if d.Revision > at.Revision {
 				ds = append(ds, d)
+				next.Revision = max(next.Revision, d.Revision)
 			}
 		}
 		slices.SortFunc(ds, func(a, b document.Doc) int { return cmp.Compare(a.Revision, b.Revision) })
 		return nil
 	})
-	return ds, err
+	return ds, next, err
 }
 
 func (m *memory) Write(_ context.Context, f func(document.Tx) error) error {

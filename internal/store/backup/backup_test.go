@@ -101,7 +101,7 @@ func state(t *testing.T, db *relational.DB) (keys []iam.Key, docs []document.Doc
 	if err != nil {
 		t.Fatal(err)
 	}
-	if docs, err = db.Documents().Changes(t.Context(), 0, 0); err != nil {
+	if docs, _, err = db.Documents().Changes(t.Context(), document.Position{}, 0); err != nil {
 		t.Fatal(err)
 	}
 	return keys, slices.DeleteFunc(docs, func(d document.Doc) bool { return d.Kind == "session" })

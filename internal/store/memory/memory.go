@@ -7,14 +7,25 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"sallyport.dev/sallyport/internal/iam/document"
 )
 
 // Documents is an empty store after its zero value. It is safe for concurrent use.
 type Documents struct {
-	mu    sync.RWMutex
-	state state
+	Now func() time.Time // nil: time.Now
+
+	mu     sync.RWMutex
+	state  state
+	purged int64
+	marks  []mark // by time
+}
+
+// mark is how far the revisions had come at a time.
+type mark struct {
+	at       time.Time
+	revision int64
 }
 
 // state is everything that is kept. A transaction works on a copy of its maps.
@@ -24,7 +35,10 @@ type state struct {
 	last int64
 }
 
-var _ document.Store = (*Documents)(nil)
+var (
+	_ document.Store  = (*Documents)(nil)
+	_ document.Purger = (*Documents)(nil)
+)
 
 func (s *Documents) read(ctx context.Context) (*state, func(), error) {
 	if err := ctx.Err(); err != nil {
@@ -65,15 +79,19 @@ func (s *Documents) List(ctx context.Context, q document.Query) ([]document.Doc,
 }
 
 // Changes implements document.Store.
-func (s *Documents) Changes(ctx context.Context, after int64, limit int) ([]document.Doc, error) {
+func (s *Documents) Changes(ctx context.Context, at document.Position, limit int) ([]document.Doc, document.Position, error) {
 	st, done, err := s.read(ctx)
 	if err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	defer done()
+	next, err := at.Next(s.purged, st.last)
+	if err != nil {
+		return nil, at, err
+	}
 	var out []document.Doc
 	for _, d := range st.docs {
-		if d.Revision > after {
+		if d.Revision > at.Revision {
 			out = append(out, clone(d))
 		}
 	}
@@ -81,7 +99,43 @@ func (s *Documents) Changes(ctx context.Context, after int64, limit int) ([]docu
 	if limit > 0 && len(out) > limit {
 		out = out[:limit]
 	}
-	return out, nil
+	if len(out) > 0 {
+		next.Revision = out[len(out)-1].Revision
+	}
+	return out, next, nil
+}
+
+// Purge implements document.Purger.
+func (s *Documents) Purge(ctx context.Context, keep time.Duration, forever []string) (n int, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.Now != nil {
+		now = s.Now()
+	}
+	s.marks = slices.DeleteFunc(s.marks, func(m mark) bool { return m.at.After(now) }) // the clock was set back
+	if l := len(s.marks); l > 0 && now.Sub(s.marks[l-1].at) < document.PurgeEvery {
+		return 0, nil
+	}
+	s.marks = append(s.marks, mark{now, s.state.last})
+	var upTo int64
+	for len(s.marks) > 1 && now.Sub(s.marks[1].at) >= keep {
+		s.marks = s.marks[1:]
+	}
+	if now.Sub(s.marks[0].at) >= keep {
+		upTo = s.marks[0].revision
+	}
+	for at, d := range s.state.docs {
+		if d.Deleted && d.Revision <= upTo && !slices.Contains(forever, d.Kind) && n < document.PurgeMost {
+			delete(s.state.docs, at)
+			s.purged = max(s.purged, d.Revision)
+			n++
+		}
+	}
+	return n, nil
 }
 
 // Write implements document.Store.

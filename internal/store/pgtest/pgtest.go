@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -172,26 +173,23 @@ func (s *Server) Kill(t testing.TB) {
 // Kill9 kills every process of the server at once, without warning.
 func (s *Server) Kill9(t testing.TB) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	pids, err := s.pids()
 	if err != nil {
 		t.Fatal(err)
 	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	pid, err := strconv.Atoi(line)
-	if err != nil {
+	if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	for _, child := range pids[1:] {
+		_ = syscall.Kill(child, syscall.SIGKILL)
 	}
-	for _, c := range strings.Fields(string(children)) {
-		if n, err := strconv.Atoi(c); err == nil {
-			_ = syscall.Kill(n, syscall.SIGKILL)
-		}
-	}
+	// All of them: while a child has the shared memory no other server starts.
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if syscall.Kill(pid, 0) != nil || defunct(pid) {
+		pids = slices.DeleteFunc(pids, func(pid int) bool { return syscall.Kill(pid, 0) != nil || defunct(pid) })
+		if len(pids) == 0 {
+			// Where nobody hears of ended processes their numbers look alive, and no other server would start.
+			_ = os.Remove(filepath.Join(s.data(), "postmaster.pid"))
+			_ = os.Remove(filepath.Join(s.dir, fmt.Sprintf(".s.PGSQL.%d.lock", s.port)))
 			return
 		}
 	}
@@ -214,7 +212,8 @@ func (s *Server) Restart(t testing.TB) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatal(err)
+			text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+			t.Fatalf("%v\n%s", err, text[max(0, len(text)-2000):])
 		}
 	}
 }

@@ -35,6 +35,9 @@ const (
 // migrationLock is the advisory lock under which schemas are changed: the bytes of "sallypor".
 const migrationLock = 0x73616c6c79706f72
 
+// triesLock is the advisory lock under which tries to sign in are counted: the bytes of "sallytry".
+const triesLock = 0x73616c6c79747279
+
 // DB is one open database. It is safe for concurrent use. Connections that break are made anew; a call
 // that meets a broken one returns an error.
 type DB struct{ *relational.DB }
@@ -78,6 +81,8 @@ func Open(ctx context.Context, dsn secret.String) (*DB, error) {
 		ForUpdate:  ` FOR UPDATE`,
 		Snapshot:   &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 		Again:      again,
+		LockTries:  fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, triesLock),
+		Now:        `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`,
 		Clean:      func(err error) error { return clean(err, password) },
 	}, migrations)
 	if err != nil {
@@ -112,10 +117,11 @@ func same(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// again: serialization failures and deadlocks (SQLSTATE class 40) are tried again from the start.
+// again: serialization failures (40001) and deadlocks (40P01) are tried again from the start, since the server
+// says that it undid the transaction. No others of their class: 40003 says that nobody knows.
 func again(err error) bool {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && strings.HasPrefix(e.Code, "40")
+	return errors.As(err, &e) && (e.Code == "40001" || e.Code == "40P01")
 }
 
 // clean keeps a password out of an error, wherever it came from.
@@ -134,3 +140,4 @@ type cleaned struct {
 
 func (c *cleaned) Error() string        { return c.text }
 func (c *cleaned) Is(target error) bool { return errors.Is(c.err, target) }
+func (c *cleaned) As(target any) bool   { return errors.As(c.err, target) } // for again, which shows nothing

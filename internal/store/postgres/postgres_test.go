@@ -11,6 +11,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/throttle"
 	"sallyport.dev/sallyport/internal/secret"
 	"sallyport.dev/sallyport/internal/store/pgtest"
 	"sallyport.dev/sallyport/internal/store/postgres"
@@ -46,6 +47,13 @@ func TestDocuments(t *testing.T) {
 	storetest.Documents(t, func(t *testing.T) func() document.Store {
 		dsn := pgtest.DSN(t)
 		return func() document.Store { return open(t, dsn).Documents() }
+	})
+}
+
+func TestPurge(t *testing.T) {
+	storetest.Purge(t, func(t *testing.T, c *storetest.Clock) func() storetest.Purged {
+		dsn := pgtest.DSN(t)
+		return func() storetest.Purged { db := open(t, dsn); db.Clock(c.Now); return db.Documents() }
 	})
 }
 
@@ -174,4 +182,32 @@ func TestServerKilledWhileWriting(t *testing.T) {
 		t.Errorf("after the restart: %v", err)
 	}
 	t.Logf("%d acknowledged, %d there", len(acked), len(there))
+}
+
+func TestTries(t *testing.T) {
+	storetest.Tries(t, func(t *testing.T, c *storetest.Clock) func() throttle.Store {
+		dsn := pgtest.DSN(t)
+		return func() throttle.Store { db := open(t, dsn); db.Clock(c.Now); return db.Tries() }
+	})
+}
+
+// A gateway whose clock is wrong tries no more than the others: the time is the database's.
+func TestTriesGoByTheDatabasesClock(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	db := open(t, dsn)
+	c := raw(t, dsn)
+	var before, after time.Time
+	if err := c.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&before); err != nil {
+		t.Fatal(err)
+	}
+	now, _, err := db.Tries().Look(ctx, []throttle.Place{{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&after); err != nil {
+		t.Fatal(err)
+	}
+	if now.Before(before) || now.After(after) {
+		t.Errorf("%v is not between %v and %v", now, before, after)
+	}
 }

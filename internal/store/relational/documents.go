@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -27,8 +28,14 @@ type querier interface {
 
 // reader reads documents through either.
 type reader struct {
-	d *DB
-	q querier
+	d   *DB
+	q   querier
+	end time.Time // of the transaction; zero outside of one
+}
+
+// bounded ends what is asked within a transaction when that ends, whatever context it is asked with.
+func (r reader) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithDeadline(ctx, r.end)
 }
 
 const docColumns = `d.kind, d.id, d.tenant, d.keys, d.body, d.revision, d.deleted`
@@ -48,7 +55,7 @@ func (s *Documents) List(ctx context.Context, q document.Query) ([]document.Doc,
 	return s.reader().List(ctx, q)
 }
 
-func (s *Documents) reader() reader { return reader{s.d, s.d.sql} }
+func (s *Documents) reader() reader { return reader{d: s.d, q: s.d.sql} }
 
 // Get implements document.Reader.
 func (r reader) Get(ctx context.Context, kind, id string) (document.Doc, error) {
@@ -94,41 +101,122 @@ func limited(query string, args *[]any, n int) string {
 	return query + ` LIMIT ?` + string(rune('0'+len(*args)))
 }
 
-// Changes implements document.Store.
-func (s *Documents) Changes(ctx context.Context, after int64, limit int) ([]document.Doc, error) {
-	args := []any{after}
-	query := limited(`SELECT `+docColumns+` FROM documents d WHERE d.revision > ?1 ORDER BY d.revision`, &args, limit)
-	return s.reader().many(ctx, query, args...)
+// Changes implements document.Store. It is one statement, so that documents and what was purged belong
+// together without a transaction.
+func (s *Documents) Changes(ctx context.Context, at document.Position, limit int) (ds []document.Doc, next document.Position, err error) {
+	args := []any{at.Revision}
+	query := limited(`SELECT d.* FROM documents d WHERE d.revision > ?1 ORDER BY d.revision`, &args, limit)
+	query = `SELECT p.purged, v.last, ` + docColumns + ` FROM (SELECT (SELECT revision FROM documents_purged) AS purged) p
+		CROSS JOIN (SELECT (SELECT revision FROM documents_version) AS last) v LEFT JOIN (` + query + `) d ON true ORDER BY d.revision`
+	err = s.d.again(ctx, func(ctx context.Context) error {
+		ds, next, err = s.changes(ctx, at, query, args)
+		return err
+	})
+	if errors.Is(err, document.ErrGap) {
+		return nil, at, document.ErrGap
+	}
+	return ds, next, s.d.wrap(err)
 }
 
-func (r reader) many(ctx context.Context, query string, args ...any) ([]document.Doc, error) {
+func (s *Documents) changes(ctx context.Context, at document.Position, query string, args []any) (ds []document.Doc, next document.Position, err error) {
+	rows, err := s.d.sql.QueryContext(ctx, s.d.e.Rebind(query), args...)
+	if err != nil {
+		return nil, at, err
+	}
+	defer rows.Close()
+	read := false
+	for rows.Next() {
+		var purged, last int64
+		var r docRow
+		if err := rows.Scan(append([]any{&purged, &last}, r.dest()...)...); err != nil {
+			return nil, at, err
+		}
+		if !read {
+			if next, err = at.Next(purged, last); err != nil {
+				return nil, at, err
+			}
+			read = true
+		}
+		if !r.id.Valid {
+			continue // the one line when there is nothing
+		}
+		d, err := r.doc()
+		if err != nil {
+			return nil, at, err
+		}
+		ds, next.Revision = append(ds, d), d.Revision
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, at, err
+	}
+	if !read {
+		return nil, at, errors.New("the revision of the documents is missing")
+	}
+	return ds, next, nil
+}
+
+func (r reader) many(ctx context.Context, query string, args ...any) (ds []document.Doc, err error) {
+	if !r.end.IsZero() {
+		ctx, cancel := r.bounded(ctx)
+		defer cancel()
+		ds, err = r.read(ctx, query, args)
+		return ds, r.d.wrap(err)
+	}
+	err = r.d.again(ctx, func(ctx context.Context) error {
+		ds, err = r.read(ctx, query, args)
+		return err
+	})
+	return ds, r.d.wrap(err)
+}
+
+func (r reader) read(ctx context.Context, query string, args []any) ([]document.Doc, error) {
 	rows, err := r.q.QueryContext(ctx, r.d.e.Rebind(query), args...)
 	if err != nil {
-		return nil, r.d.wrap(err)
+		return nil, err
 	}
 	defer rows.Close()
 	var ds []document.Doc
 	for rows.Next() {
-		var d document.Doc
-		var deleted int
-		var keys string
-		if err := rows.Scan(&d.Kind, &d.ID, &d.Tenant, &keys, &d.Body, &d.Revision, &deleted); err != nil {
-			return nil, r.d.wrap(err)
+		var row docRow
+		if err := rows.Scan(row.dest()...); err != nil {
+			return nil, err
 		}
-		if err := json.Unmarshal([]byte(keys), &d.Keys); err != nil {
-			return nil, r.d.wrap(fmt.Errorf("%s %s: keys: %w", d.Kind, d.ID, err))
+		d, err := row.doc()
+		if err != nil {
+			return nil, err
 		}
-		d.Deleted = deleted != 0
 		ds = append(ds, d)
 	}
-	return ds, r.d.wrap(errors.Join(rows.Err(), rows.Close()))
+	return ds, errors.Join(rows.Err(), rows.Close())
+}
+
+// docRow is a document as SQL sees it. Everything may be NULL because of the join in Changes.
+type docRow struct {
+	kind, id, tenant, keys sql.NullString
+	body                   []byte
+	revision, deleted      sql.NullInt64
+}
+
+func (r *docRow) dest() []any {
+	return []any{&r.kind, &r.id, &r.tenant, &r.keys, &r.body, &r.revision, &r.deleted}
+}
+
+func (r *docRow) doc() (document.Doc, error) {
+	d := document.Doc{Kind: r.kind.String, ID: r.id.String, Tenant: r.tenant.String, Body: r.body, Revision: r.revision.Int64, Deleted: r.deleted.Int64 != 0}
+	if err := json.Unmarshal([]byte(r.keys.String), &d.Keys); err != nil {
+		return d, fmt.Errorf("%s %s: keys: %w", d.Kind, d.ID, err)
+	}
+	return d, nil
 }
 
 // Write implements document.Store.
 func (s *Documents) Write(ctx context.Context, f func(document.Tx) error) error {
 	var own error // f's, to be returned as it is
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	end, _ := ctx.Deadline()
 	err := s.d.write(ctx, s.d.e.Lock, func(tx *sql.Tx) error {
-		own = f(&docTx{reader{s.d, tx}, tx})
+		own = f(&docTx{reader{s.d, tx, end}, tx})
 		return own
 	})
 	if err == nil || own != nil && errors.Is(err, own) {
@@ -143,14 +231,23 @@ type docTx struct {
 }
 
 func (t *docTx) exec(ctx context.Context, query string, args ...any) error {
+	ctx, cancel := t.bounded(ctx)
+	defer cancel()
 	_, err := t.tx.ExecContext(ctx, t.d.e.Rebind(query), args...)
 	return t.d.wrap(err)
+}
+
+// row reads one row within the transaction.
+func (t *docTx) row(ctx context.Context, query string, args []any, dest ...any) error {
+	ctx, cancel := t.bounded(ctx)
+	defer cancel()
+	return t.tx.QueryRowContext(ctx, t.d.e.Rebind(query), args...).Scan(dest...)
 }
 
 // stored is the revision of a document and whether it is a tombstone; 0 when there never was one.
 func (t *docTx) stored(ctx context.Context, kind, id string) (revision int64, deleted bool, err error) {
 	var gone int
-	err = t.tx.QueryRowContext(ctx, t.d.e.Rebind(`SELECT revision, deleted FROM documents WHERE kind = ?1 AND id = ?2`), kind, id).Scan(&revision, &gone)
+	err = t.row(ctx, `SELECT revision, deleted FROM documents WHERE kind = ?1 AND id = ?2`, []any{kind, id}, &revision, &gone)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -162,7 +259,7 @@ func (t *docTx) next(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	var n int64
-	err := t.tx.QueryRowContext(ctx, `SELECT revision FROM documents_version`).Scan(&n)
+	err := t.row(ctx, `SELECT revision FROM documents_version`, nil, &n)
 	return n, t.d.wrap(err)
 }
 
@@ -185,7 +282,7 @@ func (t *docTx) Put(ctx context.Context, d document.Doc) (int64, error) {
 	// All are looked at before anything is written: whoever goes on after a refusal finds nothing changed.
 	for _, k := range d.Keys {
 		var holder string
-		err := t.tx.QueryRowContext(ctx, t.d.e.Rebind(`SELECT id FROM document_keys WHERE kind = ?1 AND key = ?2`), d.Kind, k).Scan(&holder)
+		err := t.row(ctx, `SELECT id FROM document_keys WHERE kind = ?1 AND key = ?2`, []any{d.Kind, k}, &holder)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return 0, t.d.wrap(err)
 		}

@@ -39,11 +39,20 @@ func (s *Keys) Keys(ctx context.Context) ([]iam.Key, int64, error) {
 }
 
 // Changed implements iam.KeyReader. It is one statement, so that keys and version belong together
-// without a transaction.
+// without a transaction. A version from which the store went back, as when a replica that was behind took
+// over, gives all keys.
 func (s *Keys) Changed(ctx context.Context, after int64) (ks []iam.Key, whole bool, version int64, err error) {
-	rows, err := s.d.sql.QueryContext(ctx, s.d.e.Rebind(`SELECT v.version, v.removed, `+keyColumns+` FROM keys_version v LEFT JOIN keys k ON k.revision > ?1 OR v.removed > ?1 ORDER BY k.created, k.id`), after)
+	err = s.d.again(ctx, func(ctx context.Context) error {
+		ks, whole, version, err = s.changed(ctx, after)
+		return err
+	})
+	return ks, whole, version, s.d.wrap(err)
+}
+
+func (s *Keys) changed(ctx context.Context, after int64) (ks []iam.Key, whole bool, version int64, err error) {
+	rows, err := s.d.sql.QueryContext(ctx, s.d.e.Rebind(`SELECT v.version, v.removed, `+keyColumns+` FROM keys_version v LEFT JOIN keys k ON k.revision > ?1 OR v.removed > ?1 OR v.version < ?1 ORDER BY k.created, k.id`), after)
 	if err != nil {
-		return nil, false, 0, s.d.wrap(err)
+		return nil, false, 0, err
 	}
 	defer rows.Close()
 	var removed int64
@@ -52,30 +61,32 @@ func (s *Keys) Changed(ctx context.Context, after int64) (ks []iam.Key, whole bo
 		read = true
 		var r row
 		if err := rows.Scan(append([]any{&version, &removed}, r.dest()...)...); err != nil {
-			return nil, false, 0, s.d.wrap(err)
+			return nil, false, 0, err
 		}
 		if !r.id.Valid {
 			continue // the one line when there is nothing
 		}
 		k, err := r.key()
 		if err != nil {
-			return nil, false, 0, s.d.wrap(err)
+			return nil, false, 0, err
 		}
 		ks = append(ks, k)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, false, 0, s.d.wrap(err)
+		return nil, false, 0, err
 	}
 	if !read {
-		return nil, false, 0, s.d.wrap(errors.New("the version of the keys is missing"))
+		return nil, false, 0, errors.New("the version of the keys is missing")
 	}
-	return ks, after <= 0 || removed > after, version, nil
+	return ks, after <= 0 || removed > after || version < after, version, nil
 }
 
 // Version implements iam.KeyReader.
 func (s *Keys) Version(ctx context.Context) (int64, error) {
 	var v int64
-	err := s.d.sql.QueryRowContext(ctx, `SELECT version FROM keys_version`).Scan(&v)
+	err := s.d.again(ctx, func(ctx context.Context) error {
+		return s.d.sql.QueryRowContext(ctx, `SELECT version FROM keys_version`).Scan(&v)
+	})
 	return v, s.d.wrap(err)
 }
 
@@ -85,20 +96,26 @@ func (s *Keys) Insert(ctx context.Context, k iam.Key) error {
 	if err != nil {
 		return s.d.wrap(err)
 	}
-	res, err := s.d.sql.ExecContext(ctx, s.d.e.Rebind(`INSERT INTO keys (`+keyColumns+`) VALUES (`+keyParams+`) ON CONFLICT (id) DO NOTHING`), v...)
-	if err != nil {
-		return s.d.wrap(err)
+	var n int64
+	err = s.d.again(ctx, func(ctx context.Context) error {
+		res, err := s.d.sql.ExecContext(ctx, s.d.e.Rebind(`INSERT INTO keys (`+keyColumns+`) VALUES (`+keyParams+`) ON CONFLICT (id) DO NOTHING`), v...)
+		if err == nil {
+			n, err = res.RowsAffected()
+		}
+		return err
+	})
+	if err == nil && n == 0 {
+		return iam.ErrExists
 	}
-	if n, err := res.RowsAffected(); err != nil || n == 1 {
-		return s.d.wrap(err)
-	}
-	return iam.ErrExists
+	return s.d.wrap(err)
 }
 
 // Update implements iam.KeyStore.
 func (s *Keys) Update(ctx context.Context, id string, change func(*iam.Key) error) (iam.Key, error) {
 	var k iam.Key
 	var own error // the caller's, or the store's own word: returned as it is
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	err := s.d.write(ctx, "", func(tx *sql.Tx) error {
 		var r row
 		own = nil
@@ -134,17 +151,28 @@ func (s *Keys) Update(ctx context.Context, id string, change func(*iam.Key) erro
 	return k, nil
 }
 
-// Used implements iam.UseRecorder.
+// Used implements iam.UseRecorder. It is no one transaction: a time of use is none that others belong to.
 func (s *Keys) Used(ctx context.Context, last map[string]time.Time) error {
 	ids := slices.Sorted(maps.Keys(last)) // two nodes take the rows in one order
-	return s.d.wrap(s.d.write(ctx, "", func(tx *sql.Tx) error {
+	for part := range slices.Chunk(ids, page) {
+		if err := s.used(ctx, last, part); err != nil {
+			return s.d.wrap(err)
+		}
+	}
+	return nil
+}
+
+func (s *Keys) used(ctx context.Context, last map[string]time.Time, ids []string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return s.d.write(ctx, "", func(tx *sql.Tx) error {
 		for _, id := range ids {
 			if _, err := tx.ExecContext(ctx, s.d.e.Rebind(`UPDATE keys SET last_used = ?1 WHERE id = ?2 AND last_used < ?1`), micros(last[id]), id); err != nil {
 				return err
 			}
 		}
 		return nil
-	}))
+	})
 }
 
 // row is a key as SQL sees it. Everything may be NULL because of the join in Keys.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"strconv"
+	"time"
 )
 
 // migration is one numbered step. Steps go forward only; one that was released never changes.
@@ -45,7 +46,13 @@ func (d *DB) migrate(ctx context.Context, files fs.FS) error {
 	if err != nil {
 		return err
 	}
-	return d.once(ctx, d.e.LockSchema, func(tx *sql.Tx) error { return d.apply(ctx, tx, ms) })
+	// Not by again: a step may take long, and another process that is at it is waited for.
+	for end := time.Now().Add(patience); ; {
+		err := d.once(ctx, d.e.LockSchema, func(tx *sql.Tx) error { return d.apply(ctx, tx, ms) })
+		if err == nil || ctx.Err() != nil || !d.e.Again(err) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 func (d *DB) apply(ctx context.Context, tx *sql.Tx, ms []migration) error {

@@ -80,11 +80,11 @@ func (d *DB) eachKey(ctx context.Context, tx *sql.Tx, f func(KeyRow) error) erro
 const page = 500
 
 func (d *DB) eachDoc(ctx context.Context, tx *sql.Tx, f func(document.Doc) error) error {
-	r := reader{d, tx}
+	r := reader{d: d, q: tx}
 	for after := int64(0); ; {
-		ds, err := r.many(ctx, `SELECT `+docColumns+` FROM documents d WHERE d.revision > ?1 ORDER BY d.revision LIMIT ?2`, after, page)
+		ds, err := r.read(ctx, `SELECT `+docColumns+` FROM documents d WHERE d.revision > ?1 ORDER BY d.revision LIMIT ?2`, []any{after, page})
 		if err != nil {
-			return err
+			return d.wrap(err)
 		}
 		for _, x := range ds {
 			if err := f(x); err != nil {

@@ -13,7 +13,8 @@ import (
 	"os"
 	"path/filepath"
 
-	_ "modernc.org/sqlite" // the driver, SQLite compiled to Go: no C compiler is needed
+	driver "modernc.org/sqlite" // SQLite compiled to Go: no C compiler is needed
+	lib "modernc.org/sqlite/lib"
 
 	"sallyport.dev/sallyport/internal/store/relational"
 )
@@ -40,7 +41,9 @@ func Open(ctx context.Context, dir string) (*DB, error) {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
 	q := url.Values{
-		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "trusted_schema(0)"},
+		// SQLite sleeps for so long when another holds the lock, and does not look at a context; then it is
+		// asked again, by relational, until the caller's time is over.
+		"_pragma": {"busy_timeout(250)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "trusted_schema(0)"},
 		// Every transaction of ours writes. To take the write lock first means to wait for it, where
 		// a later upgrade would fail.
 		"_txlock": {"immediate"},
@@ -52,11 +55,18 @@ func Open(ctx context.Context, dir string) (*DB, error) {
 	}
 	db.SetMaxOpenConns(4)
 	// Beginning a transaction takes the write lock, so no other statement has to.
-	r, err := relational.Open(ctx, db, relational.Engine{Name: "sqlite", Strict: " STRICT", Snapshot: &sql.TxOptions{ReadOnly: true}}, migrations)
+	r, err := relational.Open(ctx, db, relational.Engine{Name: "sqlite", Strict: " STRICT", Snapshot: &sql.TxOptions{ReadOnly: true}, Again: again}, migrations)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	return &DB{r}, nil
+}
+
+// again: another holds the lock. Nothing was done: a transaction takes the lock when it begins, and one that
+// has it is never told so.
+func again(err error) bool {
+	var e *driver.Error
+	return errors.As(err, &e) && e.Code()&0xff == lib.SQLITE_BUSY
 }
 
 // prepare makes the file itself, since SQLite would make it readable as far as the umask allows.

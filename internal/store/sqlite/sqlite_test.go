@@ -11,6 +11,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/iam"
 	"sallyport.dev/sallyport/internal/iam/document"
+	"sallyport.dev/sallyport/internal/iam/throttle"
 	"sallyport.dev/sallyport/internal/store/relational"
 	"sallyport.dev/sallyport/internal/store/storetest"
 )
@@ -36,6 +37,13 @@ func TestDocuments(t *testing.T) {
 	storetest.Documents(t, func(t *testing.T) func() document.Store {
 		dir := t.TempDir()
 		return func() document.Store { return open(t, dir).Documents() }
+	})
+}
+
+func TestPurge(t *testing.T) {
+	storetest.Purge(t, func(t *testing.T, c *storetest.Clock) func() storetest.Purged {
+		dir := t.TempDir()
+		return func() storetest.Purged { db := open(t, dir); db.Clock(c.Now); return db.Documents() }
 	})
 }
 
@@ -71,13 +79,13 @@ func TestOpenRefuses(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, FileName), []byte(strings.Repeat("not a database ", 100)), 0o600))
 		}, "not a database"},
 		"a newer schema": {func(t *testing.T, dir string) {
-			exec(t, dir, `INSERT INTO migrations VALUES (3, '0003_future.sql', 'x')`)
+			execute(t, dir, `INSERT INTO migrations VALUES (4, '0004_future.sql', 'x')`)
 		}, "newer release"},
 		"another migration under the same number": {func(t *testing.T, dir string) {
-			exec(t, dir, `UPDATE migrations SET id = 'x' WHERE number = 1`)
+			execute(t, dir, `UPDATE migrations SET id = 'x' WHERE number = 1`)
 		}, "not the one that the database was made with"},
 		"a gap in the migrations": {func(t *testing.T, dir string) {
-			exec(t, dir, `UPDATE migrations SET number = 9 WHERE number = 1`)
+			execute(t, dir, `UPDATE migrations SET number = 9 WHERE number = 1`)
 		}, "gap"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,7 +208,8 @@ func TestUpgradeKeepsKeys(t *testing.T) {
 	for _, s := range []string{
 		`DROP TRIGGER keys_insert`, `DROP TRIGGER keys_update`, `DROP INDEX keys_by_revision`, `ALTER TABLE keys DROP COLUMN tenant`, `ALTER TABLE keys DROP COLUMN detail`,
 		`ALTER TABLE keys DROP COLUMN revision`, `DROP TRIGGER keys_delete`, `ALTER TABLE keys_version DROP COLUMN removed`,
-		`CREATE TRIGGER keys_delete AFTER DELETE ON keys BEGIN UPDATE keys_version SET version = version + 1; END`, `DROP TABLE documents`, `DROP TABLE document_keys`, `DROP TABLE documents_version`, `DELETE FROM migrations WHERE number > 1`,
+		`CREATE TRIGGER keys_delete AFTER DELETE ON keys BEGIN UPDATE keys_version SET version = version + 1; END`, `DROP TABLE documents`, `DROP TABLE document_keys`, `DROP TABLE documents_version`,
+		`DROP TABLE documents_purged`, `DROP TABLE documents_marks`, `DROP TABLE tries`, `DELETE FROM migrations WHERE number > 1`,
 		`CREATE TRIGGER keys_insert AFTER INSERT ON keys BEGIN UPDATE keys_version SET version = version + 1; END`,
 		`CREATE TRIGGER keys_update AFTER UPDATE OF id, name ON keys BEGIN UPDATE keys_version SET version = version + 1; END`,
 	} {
@@ -218,7 +227,7 @@ func TestUpgradeKeepsKeys(t *testing.T) {
 
 func TestDurabilityPragmas(t *testing.T) {
 	db := open(t, t.TempDir())
-	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000"} {
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "250"} {
 		var got string
 		must(t, db.SQL().QueryRow("PRAGMA "+pragma).Scan(&got))
 		if got != want {
@@ -227,7 +236,7 @@ func TestDurabilityPragmas(t *testing.T) {
 	}
 }
 
-func exec(t *testing.T, dir, stmt string) {
+func execute(t *testing.T, dir, stmt string) {
 	t.Helper()
 	db := open(t, dir)
 	if _, err := db.SQL().Exec(stmt); err != nil {
@@ -241,4 +250,11 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestTries(t *testing.T) {
+	storetest.Tries(t, func(t *testing.T, c *storetest.Clock) func() throttle.Store {
+		dir := t.TempDir()
+		return func() throttle.Store { db := open(t, dir); db.Clock(c.Now); return db.Tries() }
+	})
 }

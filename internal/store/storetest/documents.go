@@ -70,7 +70,7 @@ func docsComeBack(t *testing.T, open func() document.Store) {
 		func(s document.Store) (document.Doc, error) { return s.Find(bg, "user", "name:é") },
 		func(s document.Store) (document.Doc, error) { return s.Find(bg, "user", "a") },
 		func(s document.Store) (document.Doc, error) {
-			ds, err := s.Changes(bg, 0, 0)
+			ds, _, err := s.Changes(bg, document.Position{}, 0)
 			if len(ds) != 1 {
 				return document.Doc{}, fmt.Errorf("%d changes, %w", len(ds), err)
 			}
@@ -272,7 +272,7 @@ func docsLists(t *testing.T, open func() document.Store) {
 
 func docsChanges(t *testing.T, open func() document.Store) {
 	s := open()
-	if ds, err := s.Changes(bg, 0, 0); err != nil || len(ds) != 0 {
+	if ds, at, err := s.Changes(bg, document.Position{}, 0); err != nil || len(ds) != 0 || at != (document.Position{}) {
 		t.Fatalf("of an empty store: %v, %v", ds, err)
 	}
 	r1 := put(t, s, doc("user", "u1", "acme", "k"))
@@ -283,17 +283,17 @@ func docsChanges(t *testing.T, open func() document.Store) {
 	if err := remove(s, "role", "r1"); err != nil {
 		t.Fatal(err)
 	}
-	ds, err := open().Changes(bg, 0, 0)
-	if err != nil || len(ds) != 2 || ds[0].ID != "u1" || ds[0].Revision != r3 || ds[1].ID != "r1" || !ds[1].Deleted || ds[1].Revision <= r3 {
+	ds, end, err := open().Changes(bg, document.Position{}, 0)
+	if err != nil || len(ds) != 2 || ds[0].ID != "u1" || ds[0].Revision != r3 || ds[1].ID != "r1" || !ds[1].Deleted || ds[1].Revision <= r3 || end.Revision != ds[1].Revision {
 		t.Fatalf("%+v, %v", ds, err)
 	}
 	if g := ds[1]; len(g.Body) != 0 || len(g.Keys) != 0 {
 		t.Errorf("a tombstone with something in it: %+v", g)
 	}
-	if ds, err := s.Changes(bg, r2, 1); err != nil || len(ds) != 1 || ds[0].Revision != r3 {
+	if ds, at, err := s.Changes(bg, document.Position{Revision: r2}, 1); err != nil || len(ds) != 1 || ds[0].Revision != r3 || at.Revision != r3 {
 		t.Errorf("the first after %d: %+v, %v", r2, ds, err)
 	}
-	if ds, err := s.Changes(bg, ds[1].Revision, 0); err != nil || len(ds) != 0 {
+	if ds, at, err := s.Changes(bg, end, 0); err != nil || len(ds) != 0 || at != end {
 		t.Errorf("after the last: %+v, %v", ds, err)
 	}
 }
@@ -314,10 +314,10 @@ func docsFollower(t *testing.T, open func() document.Store) {
 		})
 	}
 	go func() { wg.Wait(); close(done) }()
-	seen, last := map[string]bool{}, int64(0)
+	seen, last, at := map[string]bool{}, int64(0), document.Position{}
 	s := open()
 	for ended := false; ; {
-		ds, err := s.Changes(bg, last, 7)
+		ds, next, err := s.Changes(bg, at, 7)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,6 +327,7 @@ func docsFollower(t *testing.T, open func() document.Store) {
 			}
 			last, seen[d.ID] = d.Revision, true
 		}
+		at = next
 		if len(ds) > 0 {
 			continue
 		}
@@ -417,7 +418,7 @@ func docsContext(t *testing.T, open func() document.Store) {
 	if _, err := s.Get(ctx, "user", "u1"); !errors.Is(err, context.Canceled) {
 		t.Errorf("Get: %v", err)
 	}
-	if _, err := s.Changes(ctx, 0, 0); !errors.Is(err, context.Canceled) {
+	if _, _, err := s.Changes(ctx, document.Position{}, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("Changes: %v", err)
 	}
 	err := s.Write(ctx, func(tx document.Tx) error { _, err := tx.Put(ctx, doc("user", "u2", "")); return err })
