@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"time"
 
 	"sallyport.dev/sallyport/internal/config"
 	"sallyport.dev/sallyport/internal/iam"
@@ -64,7 +65,7 @@ func (s *Server) exchanger(ctx context.Context, cfg *config.Config, g *graph) (*
 		// Of this process alone: who exchanges is known already, and tokens are exchanged while the database is away.
 		key := make([]byte, 32)
 		_, _ = rand.Read(key) // it never fails
-		if s.tries, err = throttle.New(&memory.Tries{}, key); err != nil {
+		if s.tries, err = throttle.New(&memory.Tries{Every: time.Minute}, key); err != nil {
 			return nil, err
 		}
 	}

@@ -27,6 +27,8 @@ var bruteForce = []removal{
 		old: "if h := hash(from.Device); !from.Device.Empty() && slices.Contains(l.Devices, h) {", new: "if h := hash(from.Device); !from.Device.Empty() || slices.Contains(l.Devices, h) {", run: "TestAnInventedDeviceHasNoLane"},
 	{row: "brute force", what: "the owner's success is no fresh start", file: throttle,
 		old: "if a.N--; try.Device", new: "if a.N = 0; try.Device", run: "TestTheOwnersSuccessIsNoFreshStart"},
+	{row: "brute force", what: "a success gives back one try of its network", file: throttle,
+		old: "c.Last = c.Last.Add(-every)\n", new: "c.Last = now\n", run: "TestASuccessLeavesNoCell"},
 	{row: "brute force", what: "counted before it is evaluated", file: throttle,
 		old: "if failed {\n", new: "if false {\n", run: "TestManyAtOnceAreCountedBeforeTheFirstAnswer"},
 	{row: "brute force", what: "a clock that goes back", file: throttle,

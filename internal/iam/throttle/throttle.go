@@ -136,6 +136,13 @@ func (c *Cell) take(now time.Time, every time.Duration) {
 	c.Ends = c.Last
 }
 
+func (c *Cell) giveBack(now time.Time, every time.Duration) {
+	c.Last = c.Last.Add(-every)
+	if c.Ends = c.Last; !c.Last.After(now) {
+		*c = Cell{}
+	}
+}
+
 // Where the cells of a try are: its account, all together, and its network, which a known device has none of:
 // it is not held up by its neighbours.
 const (
@@ -199,15 +206,18 @@ func (t *Throttle) admit(ctx context.Context, try Try, failed bool) (after time.
 }
 
 // Done says that a try that was allowed was right. The lane of a device starts afresh; in the open lane only the
-// try itself is taken back, or each sign-in of the owner would give the guessers a new start. Where the store does
-// not answer the try goes on counting as failed.
+// try itself is taken back, or each sign-in of the owner would give the guessers a new start. Its network gets its
+// try back too: an office where everybody signs in is no attack. All together do not, for what a try costs to
+// evaluate was spent. Where the store does not answer the try goes on counting as failed.
 func (t *Throttle) Done(ctx context.Context, try Try) {
-	_ = t.store.Change(ctx, t.places(try)[:1], func(_ time.Time, cells []Cell) bool {
-		a := &cells[0]
-		if a.N == 0 {
-			return false // it has ended meanwhile
+	places := t.places(try)
+	places = append(places[:1], places[min(ofNetwork, len(places)):]...)
+	_ = t.store.Change(ctx, places, func(now time.Time, cells []Cell) bool {
+		if len(cells) > 1 {
+			cells[1].giveBack(now, PrefixEvery)
 		}
-		if a.N--; try.Device != "" || a.N == 0 {
+		a := &cells[0]
+		if a.N--; try.Device != "" || a.N <= 0 { // below 0: it has ended meanwhile
 			*a = Cell{}
 		}
 		return true

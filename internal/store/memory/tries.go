@@ -8,10 +8,11 @@ import (
 	"sallyport.dev/sallyport/internal/iam/throttle"
 )
 
-// Tries is a throttle.Store of one process, empty as its zero value. What has ended it also takes away by itself,
-// once a minute of its use.
+// Tries is a throttle.Store of one process. It is empty as its zero value.
 type Tries struct {
 	Now func() time.Time // nil: time.Now
+	// Every is how often a change also takes away what has ended; 0: only Sweep does.
+	Every time.Duration
 
 	mu    sync.Mutex
 	cells map[throttle.Place]throttle.Cell
@@ -53,7 +54,7 @@ func (s *Tries) Change(ctx context.Context, places []throttle.Place, f func(time
 	if !f(now, cells) {
 		return nil
 	}
-	if now.Sub(s.swept).Abs() >= time.Minute {
+	if s.Every > 0 && now.Sub(s.swept).Abs() >= s.Every {
 		s.sweep(now)
 	}
 	if s.cells == nil {
