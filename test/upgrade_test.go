@@ -329,8 +329,9 @@ func TestUpgradeFromTheReleaseBefore(t *testing.T) {
 			t.Error("two gateways on one data directory")
 		}
 		s.going("after another was turned away", 0)
-		backup := filepath.Join(t.TempDir(), "before.backup")
-		if out, err := s.gates[0].command(before, "backup", backup); err != nil {
+		files := t.TempDir()
+		first, last := filepath.Join(files, "first"), filepath.Join(files, "last")
+		if out, err := s.gates[0].command(before, "backup", first); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		s.replace(0)
@@ -340,16 +341,20 @@ func TestUpgradeFromTheReleaseBefore(t *testing.T) {
 			return
 		}
 		s.finish(session)
+		if out, err := s.gates[0].command(now, "backup", last); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
 		s.olderRefuses(0)
-		s.wayBack(backup)
+		s.wayBack(first, false)
+		s.wayBack(last, true)
 		s.gates[0].start(now)
 		s.one(s.stays)
 		s.verify()
 	})
 }
 
-// wayBack restores what the release before has written, with the release before, in an empty place.
-func (s *site) wayBack(backup string) {
+// wayBack restores a backup with the release before, in an empty place; whole says that it was made last.
+func (s *site) wayBack(backup string, whole bool) {
 	s.t.Helper()
 	text, err := os.ReadFile(s.gates[0].config)
 	if err != nil {
@@ -363,5 +368,8 @@ func (s *site) wayBack(backup string) {
 	}
 	p.start(s.before)
 	s.one(s.stays)
+	if whole {
+		s.books.compare("the release before, from a backup of this one", p.administer(), p.url)
+	}
 	p.stop()
 }

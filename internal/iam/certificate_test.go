@@ -25,11 +25,11 @@ type directoryStore struct {
 	asked int
 }
 
-func (d *directoryStore) Changes(ctx context.Context, after document.Position, limit int) ([]document.Doc, document.Position, error) {
+func (d *directoryStore) Changes(ctx context.Context, at document.Position, limit int) ([]document.Doc, document.Position, error) {
 	if d.asked++; d.gone {
-		return nil, document.Position{}, errors.New("away")
+		return nil, at, errors.New("away")
 	}
-	return d.Documents.Changes(ctx, after, limit)
+	return d.Documents.Changes(ctx, at, limit)
 }
 
 // certificateHouse is a house with a directory whose programs are known by certificates.

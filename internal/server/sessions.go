@@ -50,8 +50,8 @@ func (k *desk) sweep(ctx context.Context) {
 			k.people.standing.changed.Add(1) // sessions end by themselves, too
 			k.endWhoLeft(ctx)
 			for what, f := range map[string]func(context.Context) (int, error){
-				"sign-ins": k.signin.accounts.Sweep, "assertions": k.sso.Sweep, "tombstones": k.store.purge, "tries": k.signin.throttle.Sweep,
-				"revocations": k.sweepRevocations,
+				"sign-ins": k.signin.accounts.Sweep, "assertions": k.sso.Sweep, "revocations": k.sweepRevocations,
+				"tombstones": k.store.purge, "tries": k.signin.throttle.Sweep,
 			} {
 				n, err := f(ctx)
 				if err != nil && ctx.Err() == nil {

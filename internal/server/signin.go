@@ -28,20 +28,6 @@ type signin struct {
 	throttle *throttle.Throttle
 }
 
-// newThrottle makes a throttle that counts with those of all gateways of the same use: they have the pepper, so
-// they count in the same places.
-func newThrottle(cfg *config.Config, st *state, db *store, use string) (*throttle.Throttle, error) {
-	pepper, err := st.pepperFor(cfg)
-	if err != nil {
-		return nil, err
-	}
-	key, err := hkdf.Key(sha256.New, []byte(pepper.Reveal()), nil, "sallyport throttle 1"+use, sha256.Size)
-	if err != nil {
-		return nil, fmt.Errorf("make key of the throttle: %w", err)
-	}
-	return throttle.New(db.tries, key)
-}
-
 func newSignin(cfg *config.Config, st *state, db *store, p *people, note api.Recorder, log *slog.Logger) (*signin, error) {
 	ss, err := session.New(session.Options{Store: db.docs, Privilege: privileges{p}})
 	if err != nil {
@@ -55,7 +41,16 @@ func newSignin(cfg *config.Config, st *state, db *store, p *people, note api.Rec
 			site = nil
 		}
 	}
-	slow, err := newThrottle(cfg, st, db, "")
+	pepper, err := st.pepperFor(cfg)
+	if err != nil {
+		return nil, err
+	}
+	// All gateways have the pepper, so they count in the same places.
+	key, err := hkdf.Key(sha256.New, []byte(pepper.Reveal()), nil, "sallyport throttle 1", sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("make key of the throttle: %w", err)
+	}
+	slow, err := throttle.New(db.tries, key)
 	if err != nil {
 		return nil, err
 	}

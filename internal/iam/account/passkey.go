@@ -22,14 +22,11 @@ func (a *Accounts) AskSignIn(ctx context.Context, from From) (Prompt, error) {
 	if a.o.Passkeys == nil {
 		return Prompt{}, ErrNoPasskeys
 	}
-	// Of an account that nobody has: only the places count.
-	try := throttle.Try{Account: "passkey\x00" + random().Reveal(), Addr: from.Addr}
-	if wait, ok, err := a.o.Throttle.Allow(ctx, try); err != nil {
+	if wait, ok, err := a.o.Throttle.Held(ctx, asking(from)); err != nil {
 		return Prompt{}, fail("ask for a passkey", err)
 	} else if !ok {
 		return Prompt{}, &WaitError{wait}
 	}
-	a.o.Throttle.Done(ctx, try)
 	options, challenge, err := a.o.Passkeys.Ask(passkey.Person{}, nil)
 	if err != nil {
 		return Prompt{}, fail("ask for a passkey", err)
@@ -40,6 +37,9 @@ func (a *Accounts) AskSignIn(ctx context.Context, from From) (Prompt, error) {
 	}
 	return p, nil
 }
+
+// asking is of no account: only the places count. Whoever signs in gives their network its try back.
+func asking(from From) throttle.Try { return throttle.Try{Account: "passkey", Addr: from.Addr} }
 
 // AskSecond asks for one of the person's passkeys as the second factor of a sign-in.
 func (a *Accounts) AskSecond(ctx context.Context, tok secret.String) (Prompt, error) {
@@ -115,6 +115,9 @@ func (a *Accounts) Answer(ctx context.Context, tok secret.String, answer []byte,
 	})
 	if err != nil {
 		return Step{}, fail("passkey", err)
+	}
+	if c.For == forSignIn {
+		a.o.Throttle.Done(ctx, asking(from))
 	}
 	return a.open(ctx, u, append(slices.Clone(amr), methods...), device, from)
 }

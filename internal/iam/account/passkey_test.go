@@ -18,6 +18,7 @@ import (
 	"sallyport.dev/sallyport/internal/iam/passkey"
 	"sallyport.dev/sallyport/internal/iam/passkey/passkeytest"
 	"sallyport.dev/sallyport/internal/iam/session"
+	"sallyport.dev/sallyport/internal/iam/throttle"
 	"sallyport.dev/sallyport/internal/secret"
 )
 
@@ -380,6 +381,27 @@ func TestAskingIsBounded(t *testing.T) {
 	}
 	if n > 20 {
 		t.Errorf("%d challenges for one network at once", n)
+	}
+}
+
+// In an office of one address any number of people sign in; what they only ask for is bounded as before.
+func TestAnOfficeMaySignIn(t *testing.T) {
+	b := open(t)
+	ctx, a := t.Context(), b.nodes[0]
+	k, _ := b.withKey()
+	for range 2 * throttle.PrefixBurst {
+		p := must[account.Prompt](b)(a.AskSignIn(ctx, b.from))
+		must[account.Step](b)(a.Answer(ctx, p.Ticket, k.sign(p), b.from))
+		b.pass(throttle.GlobalEvery)
+	}
+	n := 0
+	for range 2 * throttle.PrefixBurst {
+		if _, err := a.AskSignIn(ctx, b.from); err == nil {
+			n++
+		}
+	}
+	if n > throttle.PrefixBurst {
+		t.Errorf("%d were asked for beside, want %d at most", n, throttle.PrefixBurst)
 	}
 }
 

@@ -411,31 +411,6 @@ func TestGuessingIsSlow(t *testing.T) {
 	h.get(h.agent("a"), h.person())
 }
 
-// Where tries cannot be counted nothing is exchanged, and nobody hears whether they guessed right.
-func TestWithoutAStoreOfTries(t *testing.T) {
-	h := newHouse(t)
-	good, wrong := form(h.person()).Encode(), form(h.person("sub", "guess")).Encode()
-	away := errors.New("the database is away")
-	for _, x := range []struct {
-		what                string
-		noLook, noCount     error
-		credential, request string
-	}{
-		{"look, right", away, nil, h.agent("a"), good},
-		{"look, nobody", away, nil, h.agent("nobody"), good},
-		{"count, wrong", nil, away, h.agent("a"), wrong},
-		{"count, no form", nil, away, h.agent("a"), "x"},
-	} {
-		h.noLook, h.noCount = x.noLook, x.noCount
-		r := h.post(x.credential, x.request)
-		if r.Status != 503 || r.Token != "" || strings.Contains(r.Text, "database") {
-			t.Errorf("%s: %d %s", x.what, r.Status, r.Text)
-		}
-	}
-	h.noLook, h.noCount = nil, nil
-	h.get(h.agent("a"), h.person())
-}
-
 // Nothing is issued that is not on the record, and nothing while who asks cannot be judged.
 func TestWithoutARecordOrADirectory(t *testing.T) {
 	h := newHouse(t)

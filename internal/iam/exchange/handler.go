@@ -156,9 +156,16 @@ func (h *Handler) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	try := throttle.Try{Account: "exchange\x00" + x.Principal.ID, Addr: x.ClientAddr, Device: "exchange"}
-	wait, ok, err := e.o.Throttle.Held(r.Context(), try)
-	if !ok {
-		h.held(w, wait, err)
+	// Who leaves meanwhile is counted all the same.
+	ctx := context.WithoutCancel(r.Context())
+	wait, ok, err := e.o.Throttle.Held(ctx, try)
+	switch {
+	case err != nil:
+		h.Log.Error("a token could not be exchanged", "error", err)
+		refuse(w, unable, time.Second)
+		return
+	case !ok:
+		refuse(w, tooMany, wait)
 		return
 	}
 	var out *Issued
@@ -170,9 +177,8 @@ func (h *Handler) token(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		if no, ok := errors.AsType[*Error](err); ok {
-			if err := e.o.Throttle.Failed(r.Context(), try); err != nil {
-				h.Log.Error("a token could not be exchanged", "error", err)
-				no = unable
+			if err := e.o.Throttle.Failed(ctx, try); err != nil {
+				h.Log.Error("a refused exchange is not counted", "error", err)
 			}
 			h.end(w, r, x, out, no)
 			return
@@ -182,7 +188,7 @@ func (h *Handler) token(w http.ResponseWriter, r *http.Request) {
 		refuse(w, unable, 3*time.Second)
 		return
 	}
-	e.o.Throttle.Done(r.Context(), try)
+	e.o.Throttle.Done(ctx, try)
 	if !h.note(r.Context(), x, out, "") {
 		refuse(w, unrecorded, time.Second)
 		return
@@ -212,23 +218,19 @@ func read(w http.ResponseWriter, r *http.Request) (*Request, *Error) {
 // as that of sign-ins is: beyond it there is another answer, and no event.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, x *gate.Exchange, out *Issued, reason string) {
 	try := throttle.Try{Account: "exchange\x00" + throttle.Network(x.ClientAddr).String(), Addr: x.ClientAddr}
-	if wait, ok, err := h.Exchanger.o.Throttle.Allow(r.Context(), try); !ok {
-		h.held(w, wait, err)
+	wait, ok, err := h.Exchanger.o.Throttle.Allow(context.WithoutCancel(r.Context()), try)
+	switch {
+	case err != nil:
+		h.Log.Error("a refused exchange is not counted", "error", err)
+		refuse(w, unable, time.Second)
+		return
+	case !ok:
+		refuse(w, tooMany, wait)
 		return
 	}
 	no := *badClient
 	no.Reason = reason
 	h.end(w, r, x, out, &no)
-}
-
-// held answers who may not try now, or nobody may: err says that tries cannot be counted.
-func (h *Handler) held(w http.ResponseWriter, wait time.Duration, err error) {
-	if err != nil {
-		h.Log.Error("a token could not be exchanged", "error", err)
-		refuse(w, unable, 3*time.Second)
-		return
-	}
-	refuse(w, tooMany, wait)
 }
 
 func (h *Handler) end(w http.ResponseWriter, r *http.Request, x *gate.Exchange, out *Issued, no *Error) {

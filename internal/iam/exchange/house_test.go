@@ -76,10 +76,6 @@ type house struct {
 	handler *exchange.Handler
 	peer    string // SPIFFE id of who asks next
 
-	tries *memory.Tries
-	// What the store of tries answers instead of looking, and of counting.
-	noLook, noCount error
-
 	mu     sync.Mutex
 	notes  []map[string]string
 	broken error // of the record
@@ -154,8 +150,7 @@ func newHouse(t *testing.T) *house {
 	must(h.signing.Upkeep(ctx))
 	h.now = h.now.Add(signing.First)
 	h.see()
-	h.tries = &memory.Tries{Now: h.clock}
-	slow, err := throttle.New(h, make([]byte, 32))
+	slow, err := throttle.New(&memory.Tries{Now: h.clock}, make([]byte, 32))
 	must(err)
 	e, err := exchange.New(exchange.Options{
 		Issuer: own, Lifetime: 15 * time.Minute, Verifier: subjects, Who: h.who, Roster: people, People: h.docs, Keys: h.signing,
@@ -176,23 +171,6 @@ func newHouse(t *testing.T) *house {
 	h.handler = exchange.NewHandler(exchange.Handler{Exchanger: e, JWKS: h.signing.JWKS, Log: slog.New(slog.DiscardHandler)})
 	return h
 }
-
-// Look, Change and Sweep make the house its own store of tries.
-func (h *house) Look(ctx context.Context, places []throttle.Place) (time.Time, []throttle.Cell, error) {
-	if h.noLook != nil {
-		return time.Time{}, nil, h.noLook
-	}
-	return h.tries.Look(ctx, places)
-}
-
-func (h *house) Change(ctx context.Context, places []throttle.Place, f func(time.Time, []throttle.Cell) bool) error {
-	if h.noCount != nil && len(places) == 1 {
-		return h.noCount
-	}
-	return h.tries.Change(ctx, places, f)
-}
-
-func (h *house) Sweep(ctx context.Context) (int, error) { return h.tries.Sweep(ctx) }
 
 func put[T document.Entity](h *house, v T) {
 	h.t.Helper()

@@ -136,6 +136,13 @@ func (c *Cell) take(now time.Time, every time.Duration) {
 	c.Ends = c.Last
 }
 
+func (c *Cell) giveBack(now time.Time, every time.Duration) {
+	c.Last = c.Last.Add(-every)
+	if c.Ends = c.Last; !c.Last.After(now) {
+		*c = Cell{}
+	}
+}
+
 // Where the cells of a try are: its account, all together, and its network, which a known device has none of:
 // it is not held up by its neighbours.
 const (
@@ -158,13 +165,6 @@ func wait(now time.Time, cells []Cell) time.Duration {
 // longer. An error says that the store did not answer: nothing may be tried.
 func (t *Throttle) Allow(ctx context.Context, try Try) (after time.Duration, ok bool, err error) {
 	return t.admit(ctx, try, true)
-}
-
-// Held is Allow where only what was wrong counts against the account: a program that proves itself many
-// times at once is no guesser. What was wrong has to be told (Failed); how many tries are looked at until
-// then, the caller bounds.
-func (t *Throttle) Held(ctx context.Context, try Try) (after time.Duration, ok bool, err error) {
-	return t.admit(ctx, try, false)
 }
 
 func (t *Throttle) admit(ctx context.Context, try Try, failed bool) (after time.Duration, ok bool, err error) {
@@ -205,43 +205,46 @@ func (t *Throttle) admit(ctx context.Context, try Try, failed bool) (after time.
 	return after, after == 0, nil
 }
 
-// Failed says that a try that Held let through was wrong. It counts although who tried has gone meanwhile. An
-// error says that it could not be counted: the caller must not say that it was wrong.
-func (t *Throttle) Failed(ctx context.Context, try Try) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), turn)
-	defer cancel()
-	err := t.store.Change(ctx, t.places(try)[:1], func(now time.Time, cells []Cell) bool {
-		cells[ofAccount].account(now)
-		cells[ofAccount].fail(now)
-		return true
-	})
-	if err != nil {
-		return fmt.Errorf("throttle: count what was wrong: %w", err)
-	}
-	return nil
-}
-
-func (c *Cell) fail(now time.Time) { c.N, c.Last, c.Ends = min(c.N+1, 1<<20), now, now.Add(Forget) }
-
 // Done says that a try that was allowed was right. The lane of a device starts afresh; in the open lane only the
-// try itself is taken back, or each sign-in of the owner would give the guessers a new start. Where the store does
-// not answer the try goes on counting as failed.
+// try itself is taken back, or each sign-in of the owner would give the guessers a new start. Its network gets its
+// try back too: an office where everybody signs in is no attack. All together do not, for what a try costs to
+// evaluate was spent. Where the store does not answer the try goes on counting as failed.
 func (t *Throttle) Done(ctx context.Context, try Try) {
-	place := t.places(try)[:1]
-	if _, cells, err := t.store.Look(ctx, place); err == nil && cells[0].N == 0 {
-		return // nothing was wrong: without a lock
-	}
-	_ = t.store.Change(ctx, place, func(_ time.Time, cells []Cell) bool {
-		a := &cells[0]
-		if a.N == 0 {
-			return false // it has ended meanwhile
+	places := t.places(try)
+	places = append(places[:1], places[min(ofNetwork, len(places)):]...)
+	_ = t.store.Change(ctx, places, func(now time.Time, cells []Cell) bool {
+		if len(cells) > 1 {
+			cells[1].giveBack(now, PrefixEvery)
 		}
-		if a.N--; try.Device != "" || a.N == 0 {
+		a := &cells[0]
+		if a.N--; try.Device != "" || a.N <= 0 { // below 0: it has ended meanwhile
 			*a = Cell{}
 		}
 		return true
 	})
 }
+
+// Held is Allow where only what was wrong counts against the account: a program that proves itself many
+// times at once is no guesser. What was wrong has to be told (Failed); how many tries are looked at until
+// then, the caller bounds.
+func (t *Throttle) Held(ctx context.Context, try Try) (after time.Duration, ok bool, err error) {
+	return t.admit(ctx, try, false)
+}
+
+// Failed says that a try that Held let through was wrong. An error says that it is not counted.
+func (t *Throttle) Failed(ctx context.Context, try Try) error {
+	err := t.store.Change(ctx, t.places(try)[:1], func(now time.Time, cells []Cell) bool {
+		cells[0].account(now) // what ended is forgotten
+		cells[0].fail(now)
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("throttle: %w", err)
+	}
+	return nil
+}
+
+func (c *Cell) fail(now time.Time) { c.N, c.Last, c.Ends = min(c.N+1, 1<<20), now, now.Add(Forget) }
 
 func (t *Throttle) places(try Try) []Place {
 	lane := "others"

@@ -53,9 +53,7 @@ func (n node) Held(try throttle.Try) (time.Duration, bool) {
 }
 
 func (n node) Failed(try throttle.Try) {
-	gone, cancel := context.WithCancel(context.Background())
-	cancel() // who has hung up is counted, too
-	if err := n.Throttle.Failed(gone, try); err != nil {
+	if err := n.Throttle.Failed(context.Background(), try); err != nil {
 		n.t.Error(err)
 	}
 }
@@ -239,21 +237,62 @@ func TestCellsAreBounded(t *testing.T) {
 	}
 }
 
-// Who only asks for a challenge, or signs in, leaves nothing of an account behind.
+// Who only asks for a challenge, or signs in, leaves nothing of an account behind, nor of a network: there is no
+// bound to how many sign in from one office, but that of all together. Who guesses beside them gains nothing.
 func TestASuccessLeavesNoCell(t *testing.T) {
 	c := start()
 	store := &memory.Tries{Now: c.now}
 	th := nodes(t, store)
-	for i := range 50 {
-		c.at = c.at.Add(throttle.PrefixEvery)
+	for i := range throttle.GlobalBurst / 2 {
 		try := throttle.Try{Account: fmt.Sprint(i), Addr: addr(0)}
 		if _, ok := th.Allow(try); !ok {
 			t.Fatal(i)
 		}
 		th.Done(try)
 	}
-	if n := store.Len(); n != 2 { // all, and the network
+	if n := store.Len(); n != 1 { // all
 		t.Errorf("%d cells", n)
+	}
+	guesses := 0
+	for i := range 1000 {
+		c.at = c.at.Add(2 * throttle.GlobalEvery)
+		if _, ok := th.Allow(throttle.Try{Account: fmt.Sprint("guess", i), Addr: addr(0)}); ok {
+			guesses++
+		}
+		own := throttle.Try{Account: "own", Addr: addr(0)}
+		if _, ok := th.Allow(own); ok {
+			th.Done(own)
+		}
+	}
+	took := 1000 * 2 * throttle.GlobalEvery
+	if most := throttle.PrefixBurst + int(took/throttle.PrefixEvery) + 1; guesses > most || guesses < throttle.PrefixBurst {
+		t.Errorf("%d guesses were looked at, want %d to %d", guesses, throttle.PrefixBurst, most)
+	}
+	c.at = c.at.Add(throttle.Forget)
+	late := throttle.Try{Account: "late", Addr: addr(1)}
+	if _, ok := th.Allow(late); !ok {
+		t.Fatal("not allowed")
+	}
+	c.at = c.at.Add(2 * throttle.Forget) // its answer comes when everything has ended
+	th.Done(late)
+	if _, err := th.Sweep(context.Background()); err != nil || store.Len() != 0 {
+		t.Errorf("%d cells, %v", store.Len(), err)
+	}
+}
+
+// A store of one process can do without a Sweep.
+func TestCellsThatEndAreSweptByTheWay(t *testing.T) {
+	c := start()
+	store := &memory.Tries{Now: c.now, Every: time.Minute}
+	th := nodes(t, store)
+	most := 0
+	for i := range 10 * 3600 {
+		c.at = c.at.Add(time.Second)
+		th.Allow(throttle.Try{Account: fmt.Sprint(i), Addr: addr(i)})
+		most = max(most, store.Len())
+	}
+	if limit := 3600 + 2*60 + 10; most > limit { // accounts of an hour; networks and all end sooner
+		t.Errorf("%d cells, want %d at most", most, limit)
 	}
 }
 
@@ -320,6 +359,12 @@ func TestWithoutTheStoreNothingMayBeTried(t *testing.T) {
 	}
 	if _, ok, err := th.Allow(context.Background(), throttle.Try{Account: "a"}); ok || !errors.Is(err, boom) {
 		t.Errorf("%v, %v", ok, err)
+	}
+	if _, ok, err := th.Held(context.Background(), throttle.Try{Account: "a"}); ok || !errors.Is(err, boom) {
+		t.Errorf("%v, %v", ok, err)
+	}
+	if err := th.Failed(context.Background(), throttle.Try{Account: "a"}); !errors.Is(err, boom) {
+		t.Error(err)
 	}
 	th.Done(context.Background(), throttle.Try{Account: "a"})
 	gone, cancel := context.WithCancel(context.Background())

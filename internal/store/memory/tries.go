@@ -8,12 +8,15 @@ import (
 	"sallyport.dev/sallyport/internal/iam/throttle"
 )
 
-// Tries is a throttle.Store of one process. It is empty after its zero value.
+// Tries is a throttle.Store of one process. It is empty as its zero value.
 type Tries struct {
 	Now func() time.Time // nil: time.Now
+	// Every is how often a change also takes away what has ended; 0: only Sweep does.
+	Every time.Duration
 
 	mu    sync.Mutex
 	cells map[throttle.Place]throttle.Cell
+	swept time.Time
 }
 
 var _ throttle.Store = (*Tries)(nil)
@@ -47,9 +50,12 @@ func (s *Tries) Change(ctx context.Context, places []throttle.Place, f func(time
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	cells := s.read(places)
-	if !f(s.now(), cells) {
+	now, cells := s.now(), s.read(places)
+	if !f(now, cells) {
 		return nil
+	}
+	if s.Every > 0 && now.Sub(s.swept).Abs() >= s.Every {
+		s.sweep(now)
 	}
 	if s.cells == nil {
 		s.cells = map[throttle.Place]throttle.Cell{}
@@ -69,14 +75,18 @@ func (s *Tries) Sweep(ctx context.Context) (n int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	now := s.now()
+	return s.sweep(s.now()), nil
+}
+
+func (s *Tries) sweep(now time.Time) (n int) {
+	s.swept = now
 	for p, c := range s.cells {
 		if !c.Ends.After(now) {
 			delete(s.cells, p)
 			n++
 		}
 	}
-	return n, nil
+	return n
 }
 
 // Len is how many cells there are.
