@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/config"
+	"sallyport.dev/sallyport/internal/console/local"
 	"sallyport.dev/sallyport/internal/server"
 	"sallyport.dev/sallyport/test/load/live"
 )
@@ -163,8 +164,17 @@ func (g *gateway) start() error {
 		p.Kill()
 		return err
 	}
-	g.proc = p
-	return nil
+	// The socket of administrators comes last.
+	for ctx.Err() == nil {
+		c, err := local.Dial(ctx, filepath.Join(g.dir, "data"))
+		if err == nil {
+			g.proc = p
+			return c.Close()
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	p.Kill()
+	return fmt.Errorf("no socket: %w\n%s", ctx.Err(), p.Log())
 }
 
 func (g *gateway) mustStart() {
