@@ -62,20 +62,30 @@ configuration, and the record (the directory audit).`,
 	return c
 }
 
-// toNewFile writes a file that has its name only when it is whole and on disk.
+// toNewFile writes a file that has its name only when it is whole and on disk. Until then it has another, of
+// its own each time: what a crash left behind is in nobody's way.
 func toNewFile(path string, write func(*os.File) (backup.End, error)) (end backup.End, err error) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return end, fmt.Errorf("%s exists", path)
 	}
-	f, err := os.OpenFile(path+".part", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part") // 0600
 	if err != nil {
 		return end, err
 	}
+	defer func() {
+		if rerr := os.Remove(f.Name()); !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+	}()
 	end, err = write(f)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return end, errors.Join(err, os.Remove(path+".part"))
+		return end, err
 	}
-	if err := os.Rename(path+".part", path); err != nil {
+	err = os.Link(f.Name(), path) // unlike a rename it replaces nothing
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		err = os.Rename(f.Name(), path) // where files have one name only
+	}
+	if err != nil {
 		return end, err
 	}
 	d, err := os.Open(filepath.Dir(path))
